@@ -1,0 +1,1 @@
+"""A landmark image in, a portrait picture out. Knows arrays and tensors, nothing of cameras."""
