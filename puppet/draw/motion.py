@@ -1,0 +1,140 @@
+"""The coarse motion: from driving landmarks back to the portrait's own, as a smooth field.
+
+For every cell of the output the field holds where in the portrait its colour comes from. It is
+a least-squares affine part (head motion), which fades away outside the head, plus what the
+affine part leaves at each landmark, spread by normalised convolution (Knutsson and Westin 1993)
+from wide to narrow kernels, each level taking up what the wider ones left over, in the manner
+of multilevel scattered-data approximation (Lee, Wolberg and Shin 1997). Splatting 478 points
+and blurring a small grid costs a fraction of a dense kernel sum.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.contract import MOTION_SIZE
+from puppet.landmarks import FACE_OVAL
+
+# From wide to narrow: (cells across the level's grid, kernel width in those cells, how little
+# of one landmark's peak weight a cell may feel before the level lets go of it).
+LEVELS = ((32, 2.9, 0.05), (64, 1.9, 0.1), (128, 1.5, 0.25))
+
+# The head's reach around the face oval, in half-widths and half-heights of the oval: the affine
+# part is whole inside INNER and gone outside OUTER. Hair needs room above, shoulders stay below.
+INNER = (1.2, 1.3, 1.0)  # sideways, up, down
+OUTER = (2.0, 2.2, 1.6)
+
+Field = NDArray[np.float32]
+
+
+def coarse_motion(
+    driving: NDArray[np.float32], portrait: NDArray[np.float32], size: int = MOTION_SIZE
+) -> Field:
+    """(size, size, 2) float32 offsets (x, y) in units of half the picture.
+
+    `driving` and `portrait` are (478, 2 or 3) float32 in [-1, 1] picture coordinates (-1 and 1
+    are the picture's edges, not pixel centres). Where the output position is p, the colour
+    comes from p + offset. Identical landmarks give a field of zeros.
+    """
+    to, back = driving[:, :2], portrait[:, :2]
+    affine = _fit_affine(to, back)
+    centres = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
+    offset = np.empty((size, size, 2), np.float32)
+    # The affine offset A p - p is linear in x and y: two outer sums instead of a matrix product.
+    for c in range(2):
+        gain = affine[:, c].copy()
+        gain[c] -= 1
+        np.add.outer(centres * gain[1] + gain[2], centres * gain[0], out=offset[..., c])
+    offset *= head_reach(to, size)[..., None]
+
+    wanted = back - to
+    finest = _bilinear_cells(to, size)
+    for cells_across, sigma, floor in LEVELS:
+        left = wanted - _sample(offset, *finest)
+        spread = _spread(left, to, cells_across, sigma, floor)
+        if cells_across != size:
+            spread = cv2.resize(spread, (size, size), interpolation=cv2.INTER_LINEAR)
+        offset += spread
+    return offset
+
+
+def head_reach(points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """(size, size) float32 in [0, 1]: 1 on the head of the face at `points` ([-1, 1]
+    coordinates), 0 well away from it, smooth between."""
+    oval = points[list(FACE_OVAL), :2]
+    top, chin = oval[0], oval[18]
+    down = chin - top
+    half_height = max(float(np.linalg.norm(down)) / 2, 1e-4)
+    down = down / (2 * half_height)
+    across = np.array((down[1], -down[0]), np.float32)
+    centre = (top + chin) / 2
+    half_width = max(float(np.abs((oval - centre) @ across).max()), 0.6 * half_height)
+    axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
+    u = np.add.outer((axis - centre[1]) * across[1], (axis - centre[0]) * across[0]) / half_width
+    v = np.add.outer((axis - centre[1]) * down[1], (axis - centre[0]) * down[0]) / half_height
+
+    def radius(reach: tuple[float, float, float]) -> NDArray[np.float32]:
+        vertical = np.where(v < 0, v / reach[1], v / reach[2])
+        return np.sqrt((u / reach[0]) ** 2 + vertical**2)
+
+    inner, outer = radius(INNER), radius(OUTER)
+    # Between the two ellipses: how far along the way out, then smoothstep.
+    t = np.clip((inner - 1) / np.maximum(inner - outer, 1e-6), 0, 1)
+    reach: NDArray[np.float32] = (1 - t * t * (3 - 2 * t)).astype(np.float32)
+    return reach
+
+
+def _fit_affine(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(3, 2) least-squares affine map: target = [x, y, 1] @ map."""
+    design = np.column_stack((source, np.ones(len(source), np.float32)))
+    normal = design.T @ design + 1e-6 * np.eye(3, dtype=np.float32)
+    solved: NDArray[np.float32] = np.linalg.solve(normal, design.T @ target)
+    return solved
+
+
+def _spread(
+    values: NDArray[np.float32],
+    at: NDArray[np.float32],
+    size: int,
+    sigma: float,
+    floor: float,
+) -> Field:
+    """(size, size, 2): normalised convolution of values (N, 2) given at positions (N, 2) in
+    [-1, 1]; falls to 0 where no position is near."""
+    cells, shares = _bilinear_cells(at, size)
+    grid = np.empty((size * size, 3), np.float32)
+    for c in range(2):
+        grid[:, c] = np.bincount(cells, shares * np.tile(values[:, c], 4), size * size)
+    grid[:, 2] = np.bincount(cells, shares, size * size)
+    blurred = cv2.GaussianBlur(
+        grid.reshape(size, size, 3), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT
+    )
+    peak = 1 / (2 * np.pi * sigma * sigma)
+    spread: Field = blurred[..., :2] / (blurred[..., 2:] + floor * peak)
+    return spread
+
+
+def _bilinear_cells(
+    at: NDArray[np.float32], size: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The four cells around each position (N, 2) in [-1, 1] and their shares, as two (4 N,)
+    arrays. Positions outside the grid are held at its edge."""
+    cell = np.clip((at + 1) * (size / 2) - 0.5, 0, size - 1.001)
+    low = np.floor(cell).astype(np.intp)
+    part = cell - low
+    corner = low[:, 1] * size + low[:, 0]
+    cells = np.concatenate((corner, corner + 1, corner + size, corner + size + 1))
+    right, bottom = part[:, 0], part[:, 1]
+    left, top = 1 - right, 1 - bottom
+    shares = np.concatenate((left * top, right * top, left * bottom, right * bottom))
+    return cells, shares.astype(np.float32)
+
+
+def _sample(field: Field, cells: NDArray[np.intp], shares: NDArray[np.float32]) -> Field:
+    """(N, 2): the field at the positions that `_bilinear_cells` describes."""
+    values = field.reshape(-1, 2)[cells] * shares[:, None]
+    n = len(cells) // 4
+    summed: Field = values[:n] + values[n : 2 * n] + values[2 * n : 3 * n] + values[3 * n :]
+    return summed
