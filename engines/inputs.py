@@ -1,0 +1,66 @@
+"""Checks of what goes into a generator, and its resident buffers on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.contract import LandmarkImage, PortraitTensors, SpecMismatch
+from engines.graph import Graph
+
+
+class HostBuffers:
+    """One array per graph input, made once; runtimes read them in place, without a copy."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._portrait = graph.portrait_inputs
+        self._frame = graph.frame_inputs
+        self.arrays: dict[str, NDArray[Any]] = {
+            name: aligned_zeros(spec.shape, spec.dtype) for name, spec in graph.inputs.items()
+        }
+        self.has_portrait = not self._portrait
+
+    def put_portrait(self, tensors: PortraitTensors) -> None:
+        """Copies a portrait's tensors in. Raises SpecMismatch and then changes nothing."""
+        missing, extra = self._portrait.keys() - tensors.keys(), tensors.keys() - self._portrait
+        if missing or extra:
+            raise SpecMismatch(
+                f"The portrait's tensors do not fit this generator (missing: "
+                f"{sorted(missing) or 'none'}, unknown: {sorted(extra) or 'none'}). "
+                "Encode the portrait again for this tier."
+            )
+        for name, spec in self._portrait.items():
+            given = tensors[name]
+            if given.shape != spec.shape or given.dtype != spec.dtype:
+                raise SpecMismatch(
+                    f"Portrait tensor {name!r} is {given.dtype}{list(given.shape)}, expected "
+                    f"{spec.dtype}{list(spec.shape)}. Encode the portrait again for this tier."
+                )
+            if not np.isfinite(given).all():
+                raise SpecMismatch(f"Portrait tensor {name!r} holds numbers that are not finite.")
+        for name in self._portrait:
+            np.copyto(self.arrays[name], tensors[name])
+        self.has_portrait = True
+
+    def put_frame(self, image: LandmarkImage) -> None:
+        """Copies a frame's landmark image in. Raises SpecMismatch."""
+        if not self.has_portrait:
+            raise SpecMismatch("No portrait was set: call set_portrait before generate.")
+        for name, spec in self._frame.items():
+            given: NDArray[Any] = getattr(image, name)
+            if given.shape != spec.shape or given.dtype != spec.dtype:
+                raise SpecMismatch(
+                    f"Landmark image {name!r} is {given.dtype}{list(given.shape)}, expected "
+                    f"{spec.dtype}{list(spec.shape)}."
+                )
+            np.copyto(self.arrays[name], given)
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A zeroed array that starts on a 64-byte boundary, which runtimes can use in place."""
+    count = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(count + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + count].view(dtype).reshape(shape)

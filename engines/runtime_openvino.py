@@ -1,0 +1,151 @@
+"""OpenVINO: the default where there is no NVIDIA GPU; Intel GPUs and NPUs on request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.contract import (
+    EngineFailed,
+    LandmarkImage,
+    PortraitTensors,
+    RuntimeInfo,
+    RuntimeUnavailable,
+)
+from engines.graph import OUTPUT, Graph
+from engines.inputs import HostBuffers, aligned_zeros
+
+if TYPE_CHECKING:
+    import openvino
+
+NAME = "openvino"
+_HINTS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
+_READ_BACK = {"float": "f32", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+
+
+def available_devices() -> list[str]:
+    """OpenVINO's devices here: 'CPU', 'GPU', 'GPU.1', 'NPU'. Raises RuntimeUnavailable."""
+    return [str(name) for name in _core().available_devices]
+
+
+class OpenVinoGenerator:
+    """A generator compiled for one OpenVINO device.
+
+    The inputs and the output are plain arrays of this process that OpenVINO reads and writes in
+    place. `precision` is 'auto' (bf16 or f16 where the device computes it faster, else f32),
+    'f32', 'bf16' or 'f16'; `threads` counts for the CPU only, None for the default.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        device: str = "CPU",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        import openvino as ov
+
+        self.spec = graph.spec
+        core = _core()
+        if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
+            raise RuntimeUnavailable(
+                f"OpenVINO sees no device {device!r} here, only "
+                f"{', '.join(core.available_devices)}. Install the device's driver or choose "
+                "another device."
+            )
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+        settings["INFERENCE_PRECISION_HINT"] = _precision_hint(core, device, precision)
+        if device == "CPU" and threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            model = core.read_model(graph.data)
+            self._compiled = core.compile_model(model, device, settings)
+            self._request = self._compiled.create_infer_request()
+        except RuntimeError as error:
+            raise RuntimeUnavailable(
+                f"OpenVINO cannot compile the {graph.spec.tier} generator for {device}: "
+                f"{_first_line(error)}"
+            ) from error
+        self._buffers = HostBuffers(graph)
+        output = graph.outputs[OUTPUT]
+        self._picture: NDArray[np.uint8] = aligned_zeros(output.shape, output.dtype)
+        for name, array in self._buffers.arrays.items():
+            self._request.set_tensor(name, ov.Tensor(array, shared_memory=True))
+        self._request.set_tensor(OUTPUT, ov.Tensor(self._picture, shared_memory=True))
+        self.info = RuntimeInfo(
+            runtime=NAME,
+            version=ov.__version__.split("-")[0],
+            device=_device_name(core, self._compiled, device),
+            precision=_precision_read_back(self._compiled),
+        )
+
+    def set_portrait(self, tensors: PortraitTensors) -> None:
+        """See engines.contract.Generator."""
+        self._buffers.put_portrait(tensors)
+
+    def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
+        """See engines.contract.Generator."""
+        if self._request is None:
+            raise EngineFailed("This generator was closed.")
+        self._buffers.put_frame(image)
+        try:
+            # Not infer(): that wraps every output in a new array each time.
+            self._request.start_async()
+            self._request.wait()
+        except RuntimeError as error:
+            raise EngineFailed(f"OpenVINO failed on {self.info.device}: {error}") from error
+        return self._picture
+
+    def close(self) -> None:
+        """See engines.contract.Generator."""
+        self._request = None
+        self._compiled = None
+
+
+def _core() -> openvino.Core:
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            f"OpenVINO is not installed or does not load ({error}). Run: pip install openvino"
+        ) from error
+    return ov.Core()
+
+
+def _precision_hint(core: openvino.Core, device: str, precision: str) -> str:
+    able = {str(c) for c in core.get_property(device, "OPTIMIZATION_CAPABILITIES")}
+    if precision == "auto":
+        if device == "CPU":
+            return "bf16" if "BF16" in able else "f32"
+        return "f16" if "FP16" in able else "f32"
+    if precision not in _HINTS:
+        raise RuntimeUnavailable(f"OpenVINO has no precision {precision!r}; use f32, bf16 or f16.")
+    needed = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}[precision]
+    # The CPU plugin emulates f16 by way of f32, several times slower than f32 itself.
+    if precision != "f32" and needed not in able:
+        raise RuntimeUnavailable(
+            f"{device} does not compute in {precision} here (it offers {', '.join(sorted(able))})."
+        )
+    return precision
+
+
+def _precision_read_back(compiled: openvino.CompiledModel) -> str:
+    kind = compiled.get_property("INFERENCE_PRECISION_HINT")
+    name = str(kind.to_dtype()) if hasattr(kind, "to_dtype") and "bf" not in str(kind) else "bf16"
+    return _READ_BACK.get(name, name)
+
+
+def _device_name(core: openvino.Core, compiled: openvino.CompiledModel, device: str) -> str:
+    full = str(core.get_property(device, "FULL_DEVICE_NAME")).strip()
+    if device != "CPU":
+        return f"{device} ({full})"
+    threads = compiled.get_property("INFERENCE_NUM_THREADS")
+    return f"CPU ({full}, {threads} thread{'s' if threads != 1 else ''})"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

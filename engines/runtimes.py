@@ -1,0 +1,274 @@
+"""The choice of a runtime: tried in order, refused with a reason, never silently.
+
+Order of 'auto': TensorRT and the other NVIDIA ways where there is such a GPU, then OpenVINO, then
+ONNX Runtime. What really runs is in the generator's `info`, as read back from the runtime.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.cache import EngineCache
+from engines.contract import EngineError, Generator, ParityError, RuntimeUnavailable, SpecMismatch
+from engines.models import Model, load_model_of
+from engines.parity import check_parity, make_reference
+
+_log = logging.getLogger(__name__)
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a generator is wanted."""
+
+    precision: str = AUTO
+    """'auto', 'f32', 'bf16' or 'f16'."""
+    threads: int | None = None
+    """CPU threads; None for the runtime's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to run, and whether it can be gone here."""
+
+    runtime: str
+    device: str
+    available: bool
+    reason: str
+    """Why not, and what to do; empty if available."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A runtime on a device: how to ask whether it can run, and how to open it."""
+
+    runtime: str
+    device: str
+    is_gpu: bool
+    automatic: bool
+    """Tried by 'auto'; the others run on request only."""
+    probe: Callable[[], None]
+    """Raises RuntimeUnavailable."""
+    open: Callable[[Model, Wish, EngineCache], Generator]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An open generator and what was refused before it."""
+
+    generator: Generator
+    rejected: tuple[Candidate, ...]
+
+
+def candidates() -> list[Candidate]:
+    """Every way to run a generator, in the order of choice, and why it cannot be gone here."""
+    found = []
+    for way in ways():
+        try:
+            way.probe()
+        except RuntimeUnavailable as error:
+            found.append(Candidate(way.runtime, way.device, False, str(error)))
+        else:
+            found.append(Candidate(way.runtime, way.device, True, ""))
+    return found
+
+
+def open_generator(
+    tier: str = AUTO,
+    *,
+    weights: Path | None = None,
+    onnx: Path | None = None,
+    runtime: str = AUTO,
+    device: str = AUTO,
+    precision: str = AUTO,
+    threads: int | None = None,
+    require_gpu: bool = False,
+    expected_draw_style: str | None = None,
+    cache: EngineCache | None = None,
+) -> Generator:
+    """Opens the best generator there is here; see choose_generator."""
+    return choose_generator(
+        tier,
+        weights=weights,
+        onnx=onnx,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        threads=threads,
+        require_gpu=require_gpu,
+        expected_draw_style=expected_draw_style,
+        cache=cache,
+    ).generator
+
+
+def choose_generator(
+    tier: str = AUTO,
+    *,
+    weights: Path | None = None,
+    onnx: Path | None = None,
+    runtime: str = AUTO,
+    device: str = AUTO,
+    precision: str = AUTO,
+    threads: int | None = None,
+    require_gpu: bool = False,
+    expected_draw_style: str | None = None,
+    cache: EngineCache | None = None,
+) -> Choice:
+    """Tries the ways to run in order and opens the first that works and passes the parity gate.
+
+    tier: 'coarse', 'small', 'base' or 'auto' (what is shipped, 'base' for GPUs only); `weights`
+    (a tuned safetensors file) or `onnx` (an avatar's own graph) go before it. runtime and device
+    as candidates() names them. With require_gpu, CPU ways are refused.
+
+    Raises SpecMismatch (model and drawing do not fit: no runtime can help) and
+    RuntimeUnavailable with every reason when nothing can run.
+    """
+    cache = cache or EngineCache()
+    wish = Wish(precision, threads)
+    rejected: list[Candidate] = []
+    for way in _wanted(runtime, device):
+        try:
+            if require_gpu and not way.is_gpu:
+                raise RuntimeUnavailable("A GPU is required, and this is none.")
+            way.probe()
+            model = load_model_of(tier, weights=weights, onnx=onnx, gpu=way.is_gpu)
+            _check_style(model, expected_draw_style)
+            generator = _open_checked(way, model, wish, cache)
+        except SpecMismatch:
+            raise
+        except EngineError as error:
+            rejected.append(Candidate(way.runtime, way.device, False, str(error)))
+            continue
+        _report(generator, rejected)
+        return Choice(generator, tuple(rejected))
+    reasons = "\n".join(f"  {c.runtime} on {c.device}: {c.reason}" for c in rejected)
+    wanted = runtime if device == AUTO else f"{runtime} on {device}"
+    raise RuntimeUnavailable(
+        f"No generator runtime can run here (asked for {wanted}"
+        f"{', a GPU required' if require_gpu else ''}):\n{reasons}"
+    )
+
+
+def _open_checked(way: Way, model: Model, wish: Wish, cache: EngineCache) -> Generator:
+    """Opens and passes the gate; a wrong engine is thrown away and built once more."""
+    reference = make_reference(model, cache)
+    generator = way.open(model, wish, cache)
+    try:
+        check_parity(generator, reference)
+        return generator
+    except ParityError as error:
+        _log.warning("%s It is built again.", error)
+        discard = getattr(generator, "discard_cached", None)
+        generator.close()
+        if discard is not None:
+            discard()
+    generator = way.open(model, wish, cache)
+    try:
+        check_parity(generator, reference)
+    except ParityError:
+        generator.close()
+        raise
+    return generator
+
+
+def _check_style(model: Model, expected: str | None) -> None:
+    if expected is None:
+        return
+    style = model.generator().spec.draw_style
+    if style not in ("any", expected):
+        raise SpecMismatch(
+            f"This generator was made for drawing style {style!r}, but this version draws "
+            f"{expected!r}. Create the avatar again with this version."
+        )
+
+
+def _report(generator: Generator, rejected: list[Candidate]) -> None:
+    info = generator.info
+    for candidate in rejected:
+        _log.info("Not used: %s on %s: %s", candidate.runtime, candidate.device, candidate.reason)
+    _log.info(
+        "Generator %s runs on %s %s, %s, %s",
+        generator.spec.tier,
+        info.runtime,
+        info.version,
+        info.device,
+        info.precision,
+    )
+
+
+def _wanted(runtime: str, device: str) -> list[Way]:
+    everything = ways()
+    chosen = [
+        way
+        for way in everything
+        if (way.automatic if runtime == AUTO and device == AUTO else True)
+        and runtime in (AUTO, way.runtime)
+        and device.lower() in (AUTO, way.device.lower())
+    ]
+    if not chosen:
+        known = ", ".join(f"{way.runtime} on {way.device}" for way in everything)
+        raise RuntimeUnavailable(f"There is no runtime {runtime!r} on {device!r}. Known: {known}.")
+    return chosen
+
+
+def ways() -> tuple[Way, ...]:
+    """Every way to run, in the order of choice."""
+    return (
+        _onnxruntime("cuda", gpu=True),
+        _onnxruntime("directml", gpu=True),
+        _openvino("CPU"),
+        _openvino("GPU"),
+        _openvino("NPU"),
+        _onnxruntime("coreml", gpu=True),
+        _onnxruntime("cpu"),
+    )
+
+
+def _openvino(device: str) -> Way:
+    def probe() -> None:
+        from engines.runtime_openvino import available_devices
+
+        devices = available_devices()
+        if device not in {name.split(".")[0] for name in devices}:
+            raise RuntimeUnavailable(
+                f"OpenVINO sees no {device} here, only {', '.join(devices)}. "
+                "An Intel GPU or NPU needs its driver."
+            )
+
+    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
+        from engines.runtime_openvino import OpenVinoGenerator
+
+        graph = model.generator("f32")
+        return OpenVinoGenerator(
+            graph, device=device, precision=wish.precision, threads=wish.threads
+        )
+
+    return Way("openvino", device, device != "CPU", device == "CPU", probe, open_way)
+
+
+def _onnxruntime(device: str, *, gpu: bool = False) -> Way:
+    def probe() -> None:
+        from engines.runtime_onnxruntime import explain_missing
+
+        if device == "cuda":
+            from engines.nvidia import find_gpu
+
+            find_gpu()
+        explain_missing(device)
+
+    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
+        from engines.runtime_onnxruntime import OnnxRuntimeGenerator
+
+        bodies: Mapping[str, str] = {AUTO: "f16" if gpu else "f32", "f32": "f32", "f16": "f16"}
+        if wish.precision not in bodies or (wish.precision == "f16" and not gpu):
+            raise RuntimeUnavailable(
+                f"ONNX Runtime does not compute in {wish.precision} on {device}; use f32."
+            )
+        graph = model.generator(bodies[wish.precision])
+        return OnnxRuntimeGenerator(graph, device=device, threads=wish.threads)
+
+    return Way("onnxruntime", device, gpu, device != "coreml", probe, open_way)
