@@ -1,0 +1,1 @@
+"""Base training over many people and tuning to one portrait."""

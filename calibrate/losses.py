@@ -1,0 +1,116 @@
+"""What the generator is judged by: small pure functions on pictures in [0, 1]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Where the perceptual features are read: after conv1 and every pair of fire modules.
+_FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192),
+          8: (64, 256), 9: (64, 256)}  # fmt: skip
+_POOL_AFTER = (1, 4, 8)
+_TAPS = (1, 3, 5, 7, 9)
+
+
+class SqueezeNetFeatures(nn.Module):
+    """SqueezeNet v1.0 (Iandola et al. 2016) up to fire9, frozen, for perceptual distances."""
+
+    def __init__(self, weights: Path) -> None:
+        """`weights`: .npz of `conv1` and `fireN.{s,e1,e3}` with `.weight` and `.bias`."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 96, 7, 2)
+        inputs = 96
+        for n, (squeeze, expand) in _FIRES.items():
+            self.add_module(f"fire{n}_s", nn.Conv2d(inputs, squeeze, 1))
+            self.add_module(f"fire{n}_e1", nn.Conv2d(squeeze, expand, 1))
+            self.add_module(f"fire{n}_e3", nn.Conv2d(squeeze, expand, 3, padding=1))
+            inputs = 2 * expand
+        with np.load(weights, allow_pickle=False) as stored:
+            for name, module in self.named_children():
+                key = name.replace("_", ".")
+                for part in ("weight", "bias"):
+                    values = torch.from_numpy(stored[f"{key}.{part}"].astype(np.float32))
+                    with torch.no_grad():
+                        getattr(module, part).copy_(values)
+        self.register_buffer("mean", torch.tensor((104.0, 117.0, 123.0)).reshape(1, 3, 1, 1))
+        self.requires_grad_(False)
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) RGB in [0, 1] to five feature maps of falling resolution."""
+        x = rgb.flip(1) * 255 - self.mean
+        x = F.relu(self.conv1(x))
+        taps = [x]
+        for n in range(1, 10):
+            if n > 1:
+                s = F.relu(self.get_submodule(f"fire{n}_s")(x))
+                e1 = self.get_submodule(f"fire{n}_e1")(s)
+                e3 = self.get_submodule(f"fire{n}_e3")(s)
+                x = F.relu(torch.cat((e1, e3), 1))
+                if n in _TAPS:
+                    taps.append(x)
+            if n in _POOL_AFTER:
+                x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+        return taps
+
+
+def perceptual_maps(result: list[Tensor], truth: list[Tensor]) -> list[Tensor]:
+    """Squared difference of channel-normalised features (Zhang et al. 2018, section 3, without
+    the learned channel weights): one (B, 1, h, w) map a tap, in [0, 4]."""
+
+    def unit(x: Tensor) -> Tensor:
+        x = x.float()
+        return x * torch.rsqrt((x * x).sum(1, keepdim=True) + 1e-8)
+
+    return [
+        ((unit(a) - unit(b)) ** 2).sum(1, keepdim=True)
+        for a, b in zip(result, truth, strict=True)
+    ]
+
+
+def perceptual_loss(result: list[Tensor], truth: list[Tensor], weight: Tensor) -> Tensor:
+    """Mean over taps of the maps, weighted by `weight` (B, 1, H, W)."""
+    total = torch.zeros((), device=weight.device)
+    for each in perceptual_maps(result, truth):
+        share = F.adaptive_avg_pool2d(weight, each.shape[2:])
+        total = total + (each * share).sum() / share.sum()
+    return total / len(result)
+
+
+def multiscale_l1(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
+    """L1 at full resolution and after each halving, so that the whole picture counts as well as
+    its pixels. (B, 3, H, W) in [0, 1]; weight (B, 1, H, W)."""
+    total = torch.zeros((), device=result.device)
+    for _ in range(scales):
+        total = total + (weight * (result - truth).abs()).sum() / (3 * weight.sum())
+        result, truth, weight = (F.avg_pool2d(t, 2) for t in (result, truth, weight))
+    return total / scales
+
+
+def attention(contours: Tensor, eyes: float = 6.0, mouth: float = 6.0) -> Tensor:
+    """(B, 1, 256, 256) weights, 1 away from eyes and mouth; from contours (B, 3, 256, 256)."""
+    fill = contours[:, 1:2].clamp(0, 0.4) / 0.4 * eyes + contours[:, 2:3].clamp(0, 0.4) / 0.4 * mouth
+    spread = F.max_pool2d(fill, 9, 1, 4)
+    return 1 + F.avg_pool2d(spread, 9, 1, 4, count_include_pad=False)
+
+
+def hinge_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """Hinge loss over the discriminator's scores at several scales."""
+    total = torch.zeros((), device=real[0].device)
+    for r, f in zip(real, fake, strict=True):
+        total = total + F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean()
+    return total / len(real)
+
+
+def hinge_generator(fake: list[Tensor]) -> Tensor:
+    return -torch.stack([f.float().mean() for f in fake]).mean()
+
+
+def feature_matching(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """L1 between the discriminator's features of truth and result (Wang et al. 2018, sec. 3.2)."""
+    return torch.stack(
+        [(r.detach().float() - f.float()).abs().mean() for r, f in zip(real, fake, strict=True)]
+    ).mean()
