@@ -80,12 +80,17 @@ def perceptual_loss(result: list[Tensor], truth: list[Tensor], weight: Tensor) -
     return total / len(result)
 
 
+def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute difference of (B, 3, H, W) pictures under weights (B, 1, H, W)."""
+    return (weight * (result - truth).abs()).sum() / (3 * weight.sum())
+
+
 def multiscale_l1(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
     """L1 at full resolution and after each halving, so that the whole picture counts as well as
     its pixels. (B, 3, H, W) in [0, 1]; weight (B, 1, H, W)."""
     total = torch.zeros((), device=result.device)
     for _ in range(scales):
-        total = total + (weight * (result - truth).abs()).sum() / (3 * weight.sum())
+        total = total + weighted_l1(result, truth, weight)
         result, truth, weight = (F.avg_pool2d(t, 2) for t in (result, truth, weight))
     return total / scales
 

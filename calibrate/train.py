@@ -41,6 +41,7 @@ from calibrate.losses import (
     hinge_generator,
     multiscale_l1,
     perceptual_loss,
+    weighted_l1,
 )
 from engines.network import Moved, Network
 from puppet.draw import DRAW_STYLE
@@ -63,7 +64,10 @@ class Recipe:
     perceptual: float = 2.0
     alpha: float = 0.5
     small_residual: float = 0.5
-    small_mask: float = 0.02
+    small_mask: float = 0.002
+    painted: float = 3.0
+    """L1 on what the synthesis would show at eyes and mouth, whatever its mask: without it the
+    mask closes before there is anything worth showing."""
     adversarial_from: int = 1_000_000
     """Step from which the discriminator takes part."""
     adversarial: float = 0.05
@@ -167,6 +171,7 @@ def main() -> None:
                 * perceptual_loss(result_features, truth_features, weight),
                 "alpha": recipe.alpha * (moved.alpha - batch["target_matte"]).abs().mean(),
                 "residual": recipe.small_residual * moved.residual.abs().mean(),
+                "painted": recipe.painted * weighted_l1(moved.painted, truth, weight - 0.9),
                 "mask": recipe.small_mask * moved.mask.mean(),
             }
             if adversarial:

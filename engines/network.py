@@ -77,6 +77,7 @@ class Moved(NamedTuple):
     keep: Tensor  # (B, 1, 64, 64) factor on the coarse motion, 0 to GAIN
     residual: Tensor  # (B, 2, 64, 64) in half-widths
     mask: Tensor  # (B, 1, 256, 256) where the synthesis shows
+    painted: Tensor  # (B, 3, 256, 256) what the synthesis would show everywhere
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -247,7 +248,7 @@ class Generator(nn.Module):
         share = painted[:, 3:4]
         rgb = moved[:, :3] + share * (painted[:, :3] - moved[:, :3])
         alpha = torch.clamp(moved[:, 3:] + painted[:, 4:], 0, 1)
-        return Moved(rgb, alpha, keep, residual, mask)
+        return Moved(rgb, alpha, keep, residual, mask, colour)
 
 
 class CoarseGenerator(nn.Module):
@@ -257,7 +258,7 @@ class CoarseGenerator(nn.Module):
         size = portrait.portrait.shape[-1]
         moved = warp(portrait.portrait, resize(motion, size / motion.shape[-1]))
         one = torch.ones_like(motion[:, :1])
-        return Moved(moved[:, :3], moved[:, 3:], one, torch.zeros_like(motion), 0 * one)
+        return Moved(moved[:, :3], moved[:, 3:], one, torch.zeros_like(motion), 0 * one, moved[:, :3])
 
 
 class Network(nn.Module):

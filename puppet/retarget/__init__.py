@@ -1,0 +1,23 @@
+"""The driver is not the portrait: motion is carried over, proportions are not."""
+
+from puppet.retarget.neutral import (
+    DriverNeutral,
+    NeutralCollector,
+    average_neutral,
+    best_neutral,
+    load_profile,
+    save_profile,
+)
+from puppet.retarget.retargeter import Retargeter, RetargetSettings, rest_face
+
+__all__ = [
+    "DriverNeutral",
+    "NeutralCollector",
+    "RetargetSettings",
+    "Retargeter",
+    "average_neutral",
+    "best_neutral",
+    "load_profile",
+    "rest_face",
+    "save_profile",
+]
