@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -91,10 +91,8 @@ class EngineCache:
         if not intact or sidecar.get("key") != _readable(key):
             _log.warning("Cached file %s is damaged; it is made again.", path)
             return None
-        try:
+        with suppress(OSError):  # a read-only cache only loses its order of use
             os.utime(path)
-        except OSError:
-            pass  # a read-only cache only loses its order of use
         return data
 
     def store(self, key: CacheKey, data: bytes) -> None:

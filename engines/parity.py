@@ -151,12 +151,17 @@ def reference_portrait(model: Model, graph: Graph) -> dict[str, NDArray[np.float
     """Portrait tensors of a drawn head; smooth waves where the model has no encoder."""
     if model.encoder() is None and model.tier != "coarse":
         return {name: _waves(spec.shape) for name, spec in graph.portrait_inputs.items()}
+    rgb, matte, contours = reference_portrait_arrays()
+    return encode_portrait(rgb, matte, contours, model=model)
+
+
+def reference_portrait_arrays() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """(512, 512, 3) picture, (512, 512) matte and (256, 256, 3) contours of a drawn head."""
     y, x = _coordinates(PICTURE_SIZE)
     waves = [0.5 + 0.4 * np.sin(x * fx + y * fy + c) for c, (fx, fy) in enumerate(_WAVES)]
     rgb = (np.stack(waves, axis=2) * 255).astype(np.uint8)
     inside = np.clip((1 - (x / 0.7) ** 2 - (y / 0.9) ** 2) * 12, 0, 1)
-    matte = (inside * 255).astype(np.uint8)
-    return encode_portrait(rgb, matte, _draw(0.0, 0.0, 0.2), model=model)
+    return rgb, (inside * 255).astype(np.uint8), _draw(0.0, 0.0, 0.2)
 
 
 def reference_images() -> list[LandmarkImage]:
