@@ -111,7 +111,9 @@ class PairDataset(Dataset[dict[str, Any]]):
         a = int(rng.choice(clip.usable))
         others = rng.choice(clip.usable, 4)
         # Half of the time the most different of a few: neutral pairs teach little.
-        change = [np.abs(_shape(clip.landmarks[i]) - _shape(clip.landmarks[a])).mean() for i in others]
+        change = [
+            np.abs(_shape(clip.landmarks[i]) - _shape(clip.landmarks[a])).mean() for i in others
+        ]
         b = int(others[int(np.argmax(change))] if rng.random() < 0.5 else others[0])
         matrix, mirrored = random_cut(clip.landmarks[a], clip.frames.shape[1:3], rng)
         return cut(clip, a, matrix, mirrored), cut(clip, b, matrix, mirrored)
@@ -140,9 +142,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         change: NDArray[np.float32] = _shape(clip.landmarks[b]) - _shape(clip.landmarks[a])
         return change
 
-    def _elsewhere(
-        self, portrait: Cut, target: Cut, rng: np.random.Generator
-    ) -> tuple[Cut, Cut]:
+    def _elsewhere(self, portrait: Cut, target: Cut, rng: np.random.Generator) -> tuple[Cut, Cut]:
         """Now and then puts both before another background, so that none is learned by heart."""
         if rng.random() > 0.25:
             return portrait, target

@@ -66,8 +66,7 @@ def perceptual_maps(result: list[Tensor], truth: list[Tensor]) -> list[Tensor]:
         return x * torch.rsqrt((x * x).sum(1, keepdim=True) + 1e-8)
 
     return [
-        ((unit(a) - unit(b)) ** 2).sum(1, keepdim=True)
-        for a, b in zip(result, truth, strict=True)
+        ((unit(a) - unit(b)) ** 2).sum(1, keepdim=True) for a, b in zip(result, truth, strict=True)
     ]
 
 
@@ -97,7 +96,9 @@ def multiscale_l1(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4
 
 def attention(contours: Tensor, eyes: float = 6.0, mouth: float = 6.0) -> Tensor:
     """(B, 1, 256, 256) weights, 1 away from eyes and mouth; from contours (B, 3, 256, 256)."""
-    fill = contours[:, 1:2].clamp(0, 0.4) / 0.4 * eyes + contours[:, 2:3].clamp(0, 0.4) / 0.4 * mouth
+    fill = (
+        contours[:, 1:2].clamp(0, 0.4) / 0.4 * eyes + contours[:, 2:3].clamp(0, 0.4) / 0.4 * mouth
+    )
     spread = F.max_pool2d(fill, 9, 1, 4)
     return 1 + F.avg_pool2d(spread, 9, 1, 4, count_include_pad=False)
 

@@ -45,7 +45,9 @@ def mirror_partners(faces: Shape) -> NDArray[np.intp]:
     middle = np.array((10, 151, 9, 8, 168, 6, 197, 195, 5, 4, 1, 2, 164, 0, 17, 152))
     normal = np.linalg.svd(mean[middle] - mean[middle].mean(0))[2][-1]
     axis = mean[OUTER_CORNERS[1]] - mean[OUTER_CORNERS[0]]
-    normal = axis / np.linalg.norm(axis) if abs(normal @ axis) < 0.5 * np.linalg.norm(axis) else normal
+    normal = (
+        axis / np.linalg.norm(axis) if abs(normal @ axis) < 0.5 * np.linalg.norm(axis) else normal
+    )
     centre = mean[middle].mean(0)
     mirrored = mean - 2 * ((mean - centre) @ normal)[:, None] * normal
     for group in (np.arange(MESH), np.arange(MESH, len(mean))):

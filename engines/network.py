@@ -258,7 +258,9 @@ class CoarseGenerator(nn.Module):
         size = portrait.portrait.shape[-1]
         moved = warp(portrait.portrait, resize(motion, size / motion.shape[-1]))
         one = torch.ones_like(motion[:, :1])
-        return Moved(moved[:, :3], moved[:, 3:], one, torch.zeros_like(motion), 0 * one, moved[:, :3])
+        return Moved(
+            moved[:, :3], moved[:, 3:], one, torch.zeros_like(motion), 0 * one, moved[:, :3]
+        )
 
 
 class Network(nn.Module):

@@ -15,16 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.contract import MOTION_SIZE
-from puppet.landmarks import FACE_OVAL
+from puppet.landmarks import (
+    FACE_OVAL,
+    LEFT_EYE,
+    LEFT_IRIS_CENTRE,
+    LEFT_IRIS_RIM,
+    LEFT_LID_PAIRS,
+    LIPS_INNER,
+    LIPS_OUTER,
+    RIGHT_EYE,
+    RIGHT_IRIS_CENTRE,
+    RIGHT_IRIS_RIM,
+    RIGHT_LID_PAIRS,
+)
 
 # From wide to narrow: (cells across the level's grid, kernel width in those cells, how little
 # of one landmark's peak weight a cell may feel before the level lets go of it).
 LEVELS = ((32, 2.9, 0.05), (64, 1.9, 0.1), (128, 1.5, 0.25))
+# Lids and lips are set once more, sharper; elsewhere so narrow a kernel would only draw bumps.
+OPENINGS_LEVEL = (128, 1.0, 0.25)
 
 # The head's reach around the face oval, in half-widths and half-heights of the oval: the affine
 # part is whole inside INNER and gone outside OUTER. Hair needs room above, shoulders stay below.
 INNER = (1.2, 1.3, 1.0)  # sideways, up, down
 OUTER = (2.0, 2.2, 1.6)
+
+_OPENINGS = np.array((*RIGHT_EYE, *LEFT_EYE, *LIPS_OUTER, *LIPS_INNER))
+MESH = 468  # points of the face mesh; the irises after them move on their own
 
 Field = NDArray[np.float32]
 
@@ -39,7 +56,7 @@ def coarse_motion(
     comes from p + offset. Identical landmarks give a field of zeros.
     """
     to, back = driving[:, :2], portrait[:, :2]
-    affine = _fit_affine(to, back)
+    affine = _fit_affine(to[:MESH], back[:MESH])
     centres = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
     offset = np.empty((size, size, 2), np.float32)
     # The affine offset A p - p is linear in x and y: two outer sums instead of a matrix product.
@@ -50,10 +67,14 @@ def coarse_motion(
     offset *= head_reach(to, size)[..., None]
 
     wanted = back - to
+    trust = _trust(to)
     finest = _bilinear_cells(to, size)
-    for cells_across, sigma, floor in LEVELS:
+    for level in (*LEVELS, OPENINGS_LEVEL):
+        cells_across, sigma, floor = level
         left = wanted - _sample(offset, *finest)
-        spread = _spread(left, to, cells_across, sigma, floor)
+        if level is OPENINGS_LEVEL:
+            left, trust, to = left[_OPENINGS], trust[_OPENINGS], to[_OPENINGS]
+        spread = _spread(left, trust, to, cells_across, sigma, floor)
         if cells_across != size:
             spread = cv2.resize(spread, (size, size), interpolation=cv2.INTER_LINEAR)
         offset += spread
@@ -86,6 +107,22 @@ def head_reach(points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     return reach
 
 
+def _trust(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(478,) how much each point has to say: an iris behind closed lids nothing, or it would
+    hold the eye open against them."""
+    trust = np.ones(len(points), np.float32)
+    for pairs, centre, rim in (
+        (RIGHT_LID_PAIRS, RIGHT_IRIS_CENTRE, RIGHT_IRIS_RIM),
+        (LEFT_LID_PAIRS, LEFT_IRIS_CENTRE, LEFT_IRIS_RIM),
+    ):
+        lower, upper = points[list(pairs[3])]
+        radius = np.linalg.norm(points[list(rim)] - points[centre], axis=1).mean()
+        gap = np.linalg.norm(lower - upper)
+        share = np.clip((gap / max(float(radius), 1e-6) - 0.4) / 0.8, 0, 1)
+        trust[[centre, *rim]] = share
+    return trust
+
+
 def _fit_affine(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float32]:
     """(3, 2) least-squares affine map: target = [x, y, 1] @ map."""
     design = np.column_stack((source, np.ones(len(source), np.float32)))
@@ -96,14 +133,16 @@ def _fit_affine(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDA
 
 def _spread(
     values: NDArray[np.float32],
+    trust: NDArray[np.float32],
     at: NDArray[np.float32],
     size: int,
     sigma: float,
     floor: float,
 ) -> Field:
-    """(size, size, 2): normalised convolution of values (N, 2) given at positions (N, 2) in
-    [-1, 1]; falls to 0 where no position is near."""
+    """(size, size, 2): normalised convolution of values (N, 2), each with its trust (N,), given
+    at positions (N, 2) in [-1, 1]; falls to 0 where no position is near."""
     cells, shares = _bilinear_cells(at, size)
+    shares = shares * np.tile(trust, 4)
     grid = np.empty((size * size, 3), np.float32)
     for c in range(2):
         grid[:, c] = np.bincount(cells, shares * np.tile(values[:, c], 4), size * size)

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puppet.contract import N_LANDMARKS, Landmarks, Observation, UserError
-from puppet.retarget.openings import EYES, eye_openness, lip_gaps, mouth_width
+from puppet.retarget.openings import EYES, eye_openness, lip_gaps, mouth_width, set_lip_gaps
 from puppet.retarget.pose import HeadPose, Shape, fit_pose, to_matrix, to_vector
 
 CALIBRATION_S = 1.0
 MIN_FRAMES = 8
+REST_LIP_GAP = 0.04
+"""Lip gap, in mouth widths, up to which a mouth counts as at rest."""
 PROFILE_VERSION = 1
 
 
@@ -70,6 +72,10 @@ def average_neutral(faces: list[Landmarks]) -> DriverNeutral:
     poses = [fit_pose(p) for p in points]
     shapes = np.stack([pose.to_head(p) for pose, p in zip(poses, points, strict=True)])
     shape = np.median(shapes, 0)
+    parted = float(np.max(lip_gaps(shape))) / mouth_width(shape)
+    # An open mouth is an expression, never rest: without this a driver who is caught talking or
+    # laughing would leave the portrait's lips shut for as long as theirs are parted.
+    set_lip_gaps(shape, np.minimum(lip_gaps(shape), REST_LIP_GAP * mouth_width(shape)))
     vectors = np.array([to_vector(pose.rotation) for pose in poses])
     pose = HeadPose(
         to_matrix(np.median(vectors, 0)),
@@ -77,7 +83,7 @@ def average_neutral(faces: list[Landmarks]) -> DriverNeutral:
         float(np.median([p.scale for p in poses])),
     )
     unrest = float(np.median(np.abs(shapes - shape))) * 60 + float(vectors.std(0).max()) * 8
-    return DriverNeutral(shape, pose, _score(shape, pose, unrest))
+    return DriverNeutral(shape, pose, _score(shape, pose, unrest, parted))
 
 
 def best_neutral(observations: list[Observation]) -> DriverNeutral:
@@ -99,8 +105,8 @@ def best_neutral(observations: list[Observation]) -> DriverNeutral:
     return max(windows, key=lambda w: w.score)
 
 
-def _score(shape: Shape, pose: HeadPose, unrest: float) -> float:
-    mouth_open = max(0.0, float(lip_gaps(shape).mean()) / mouth_width(shape) - 0.02) * 8
+def _score(shape: Shape, pose: HeadPose, unrest: float, parted: float) -> float:
+    mouth_open = max(0.0, parted - REST_LIP_GAP) * 6
     lids_shut = max(0.0, 0.2 - min(eye_openness(shape, eye) for eye in EYES)) * 8
     turned = max(0.0, float(np.linalg.norm(to_vector(pose.rotation))) - 0.1) * 1.5
     return float(np.exp(-(unrest + mouth_open + lids_shut + turned)))

@@ -76,14 +76,14 @@ def mouth_width(shape: Shape) -> float:
     return float(np.linalg.norm(shape[MOUTH_CORNERS[0]] - shape[MOUTH_CORNERS[1]]))
 
 
-def set_eye(shape: Shape, rest: Shape, eye: Eye, openness: float, turn: NDArray[np.float64]) -> None:
+def set_eye(
+    shape: Shape, rest: Shape, eye: Eye, openness: float, turn: NDArray[np.float64]
+) -> None:
     """Opens one eye of `shape` to `openness` times its gap at `rest` (0: the lids touch) and
     turns the gaze by `turn` (2,) eye widths from rest. In place."""
     gap = rest[eye.upper] - rest[eye.lower]
     lifted = LOWER_LID_SHARE * max(0.0, 1 - openness)
-    corner_shift = (
-        shape[eye.inner] + shape[eye.outer] - rest[eye.inner] - rest[eye.outer]
-    ) / 2
+    corner_shift = (shape[eye.inner] + shape[eye.outer] - rest[eye.inner] - rest[eye.outer]) / 2
     shape[eye.lower] = rest[eye.lower] + lifted * gap + corner_shift
     shape[eye.upper] = shape[eye.lower] + openness * gap
     along, across, width = _eye_axes(rest, eye)
