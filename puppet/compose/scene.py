@@ -26,6 +26,7 @@ _FADE_SHARE = 0.03  # of the square's side: from nothing to the whole of the gen
 _REST_SHARE = 0.09  # beyond it: from the person at rest to the empty background
 _EXTENSION_BLUR = 0.045  # of the output's height
 _EXTENSION_SEAM = 0.05
+_SLACK = 1.5  # output pixels: an edge this close to the frame's is the frame's
 _SIDE_FADE = 0.12  # of the square's side, where the person at rest is not known
 
 
@@ -181,13 +182,13 @@ def _distance(framing: Framing, edges: tuple[float, float, float, float]) -> NDA
     far = np.float32(framing.width + framing.height)
     across = np.full_like(x, far)
     down = np.full_like(y, far)
-    if left > 0:
+    if left > _SLACK:
         across = np.minimum(across, x - left)
-    if right < framing.width:
+    if right < framing.width - _SLACK:
         across = np.minimum(across, right - x)
-    if top > 0:
+    if top > _SLACK:
         down = np.minimum(down, y - top)
-    if bottom < framing.height:
+    if bottom < framing.height - _SLACK:
         down = np.minimum(down, bottom - y)
     return np.minimum(across[None, :], down[:, None])
 

@@ -1,0 +1,52 @@
+"""Recording to a file while the loop runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from puppet.contract import Picture, SinkError
+from puppet.output.video import VideoWriter
+
+
+class FileSink:
+    """H.264 MP4 or VP8 WebM. Each picture is shown at the time it was captured (variable rate).
+
+    The file is `NAME.part.mp4` until `close` (see puppet.output.video); a failure, such as a
+    full disk, leaves what was written under that name, playable.
+    """
+
+    wants_cutout = False
+
+    def __init__(self, path: Path) -> None:
+        self.name = f"file:{path}"
+        self._path = path
+        self._writer: VideoWriter | None = None
+        self._first_ns: int | None = None
+
+    @property
+    def part(self) -> Path | None:
+        """Where the recording is while it goes on."""
+        return None if self._writer is None else self._writer.part
+
+    def open(self, width: int, height: int, fps: float) -> None:
+        if self._path.is_dir():
+            raise SinkError(f"cannot write the video {self._path}: that is a folder")
+        self._writer = VideoWriter(self._path, width, height, fps, fast=True)
+        self._first_ns = None
+
+    def send(self, picture: Picture) -> None:
+        if self._writer is None:
+            raise SinkError(f"the recording {self._path} is not open")
+        if self._first_ns is None:
+            self._first_ns = picture.captured_at_ns
+        try:
+            self._writer.add(picture.rgb, (picture.captured_at_ns - self._first_ns) / 1e9)
+        except SinkError:
+            writer, self._writer = self._writer, None
+            writer.abandon()
+            raise
+
+    def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
