@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ from puppet.flow import Clock
 
 SCHEMES = frozenset(("http", "https", "rtsp", "rtsps", "rtmp", "udp", "tcp", "rtp", "srt"))
 TIMEOUT_S = (10.0, 5.0)  # (opening, one read)
+_LOW_LATENCY = (
+    ("fflags", "nobuffer"),  # what was read to find out the format is old already: not played
+    ("analyzeduration", "1000000"),  # microseconds
+)
 
 
 def open_stream(
@@ -40,18 +45,17 @@ def open_stream(
 
 
 def stream_address(url: str) -> Address:
-    """Low-latency options for the address; the name leaves out passwords and tokens in it."""
+    """What to open for a URL; the name leaves out passwords and tokens in it."""
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     if scheme not in SCHEMES:
         raise SourceError(
             f"cannot read {scheme}:// addresses: use one of {', '.join(sorted(SCHEMES))}"
         )
-    options = [("fflags", "nobuffer"), ("analyzeduration", "1000000")]
-    if scheme.startswith("rtsp"):
-        options.append(("rtsp_transport", "tcp"))  # lost UDP packets are torn pictures
+    # Over UDP, lost packets are torn pictures.
+    options = (("rtsp_transport", "tcp"),) if scheme.startswith("rtsp") else ()
     host = parts.netloc.rpartition("@")[2]
-    return Address(url, f"{scheme}://{host}{parts.path}", tuple(options), TIMEOUT_S)
+    return Address(url, f"{scheme}://{host}{parts.path}", options, TIMEOUT_S)
 
 
 class StreamFeed(Feed):
@@ -61,7 +65,9 @@ class StreamFeed(Feed):
         self._name = address.name
         self._clock = clock
         self._resources = contextlib.ExitStack()
-        container, stream = self._resources.enter_context(open_container(address))
+        container, stream = self._resources.enter_context(
+            open_container(replace(address, options=address.options + _LOW_LATENCY))
+        )
         self.has_duration = bool(container.duration and container.duration > 0)
         self.fps_nominal = nominal_fps(stream)
         self.size = stream.codec_context.width, stream.codec_context.height
