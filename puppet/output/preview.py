@@ -37,7 +37,8 @@ class PreviewSink:
         """Lines shown over the picture (the keys, a message). Any thread may set it."""
         self._on_key = on_key
         self._child: subprocess.Popen[bytes] | None = None
-        self._ready = threading.Event()
+        self._ready = threading.Event()  # set when the window is there, or never will be
+        self._is_shown = False
         self._said: list[str] = []
 
     def open(self, width: int, height: int, fps: float) -> None:
@@ -46,6 +47,7 @@ class PreviewSink:
         ):
             raise SinkError(f"no display to show the preview on (DISPLAY is not set); {_REMEDY}")
         self._ready.clear()
+        self._is_shown = False
         self._said.clear()
         command = [sys.executable, "-m", "puppet.output.window", str(width), str(height)]
         try:
@@ -58,9 +60,11 @@ class PreviewSink:
         self._child = child
         for read in (self._read_keys, self._read_complaints):
             threading.Thread(target=read, args=(child,), name="puppet-preview", daemon=True).start()
-        if not self._ready.wait(_START_S) or child.poll() is not None:
+        self._ready.wait(_START_S)
+        if not self._is_shown:
+            why = self._why(child)
             child.kill()
-            raise SinkError(f"cannot open the preview window: {self._why(child)}; {_REMEDY}")
+            raise SinkError(f"cannot open the preview window: {why}; {_REMEDY}")
 
     def send(self, picture: Picture) -> None:
         child = self._child
@@ -98,6 +102,7 @@ class PreviewSink:
         for line in child.stdout:
             word = line.decode("utf-8", "replace").rstrip("\r\n")
             if word == "ready":
+                self._is_shown = True
                 self._ready.set()
             elif word.startswith("key ") and len(word) == 5 and self._on_key is not None:
                 self._on_key(word[4])

@@ -91,7 +91,8 @@ class VideoWriter:
         context = stream.codec_context
         context.time_base = stream.time_base = _TIME_BASE
         context.gop_size = max(1, round(fps))
-        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+        # Tagged BT.601: right in players that read the tag and in readers that assume it (OpenCV).
+        context.colorspace, context.color_primaries, context.color_trc = 6, 1, 1
         context.color_range = 1
         if fast:  # the live loop needs the other cores
             context.thread_count = 1
@@ -108,7 +109,7 @@ class VideoWriter:
         if rgb.shape != self._shape:
             raise ValueError(f"expected a picture of shape {self._shape}, got {rgb.shape}")
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-            format="yuv420p", dst_colorspace="ITU709"
+            format="yuv420p", dst_colorspace="ITU601"
         )
         pts = max(self._last_pts + 1, round(at_s / _TIME_BASE))
         self._last_pts, self._end_s = pts, float(pts * _TIME_BASE) + self._frame_s

@@ -112,12 +112,7 @@ def explain(message: str, device: str | None, platform: str) -> str:
             f"{where} is in use by another program; close what sends to it (OBS, another "
             f"puppet run), or choose another with --sink virtual:DEVICE ({message.strip()})"
         )
-    if (
-        "output device" in said
-        or "output capability" in said
-        or "not a v4l2 device" in said
-        or "video output" in said
-    ):
+    if any(w in said for w in ("output device", "capabilit", "not a v4l2", "video output")):
         return (
             f"{where} is a camera, not a virtual one that can be written to; "
             "see the list of `puppet devices`"
