@@ -1,0 +1,1 @@
+"""Latency, quality, soak. Imports anything; nothing imports it; not installed."""

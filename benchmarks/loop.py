@@ -1,0 +1,88 @@
+"""The live loop, measured: age, rate, drops and time per stage, on a file as camera.
+
+python -m benchmarks.loop --camera clip.mp4 --seconds 30 --fps 30 --json loop.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import environment
+from puppet.capture.demo import demo_clip
+from puppet.capture.played import Cue, PlayedSource, Recording
+from puppet.capture.video import video_recording
+from puppet.cli.options import parse_size
+from puppet.compose.settings import ComposeSettings
+from puppet.contract import Frame
+from puppet.pipeline.demo import demo_avatar
+from puppet.pipeline.generator import EngineSettings
+from puppet.pipeline.live import LiveRun
+from puppet.pipeline.opening import Openers
+from puppet.pipeline.report import write_json
+from puppet.pipeline.settings import LiveSettings, Look
+
+
+def retimed(recording: Recording[Frame], fps: float) -> Recording[Frame]:
+    """The same pictures, decoded anew as ever, one every 1/fps seconds."""
+    period_ns = 1e9 / fps
+
+    def cues() -> Generator[Cue[Frame], None, None]:
+        for number, cue in enumerate(recording.cues()):
+            yield Cue(round(number * period_ns), cue.load)
+
+    return replace(recording, cues=cues, fps=fps)
+
+
+def measure(camera: Path, avatar: str, seconds: float, fps: float, look: Look) -> dict[str, Any]:
+    """One run with a null sink; the report with the environment it was made in."""
+    around = environment()
+    recording = retimed(video_recording(camera), fps)
+    run = LiveRun(
+        LiveSettings((avatar,), camera=str(camera), sinks=("null",), seconds=seconds, look=look),
+        openers=Openers(source=lambda: PlayedSource(recording, loop=True)),
+    )
+    report = run.run().as_dict()
+    return {
+        "benchmark": "loop",
+        "camera": camera.name,
+        "source_fps": fps,
+        **report,
+        "environment": around,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--camera", type=Path, default=None, help="default: the demo clip")
+    parser.add_argument("--avatar", default=None, help="default: the demo avatar")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--fps", type=float, default=30.0, help="the source's rate")
+    parser.add_argument("--size", default="512x512")
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--tier", default="auto")
+    parser.add_argument("--json", type=Path, default=None)
+    wanted = parser.parse_args(arguments)
+    result = measure(
+        wanted.camera or demo_clip(),
+        wanted.avatar or str(demo_avatar()),
+        wanted.seconds,
+        wanted.fps,
+        Look(
+            compose=ComposeSettings(size=parse_size(wanted.size)),
+            engine=EngineSettings(runtime=wanted.runtime, tier=wanted.tier),
+        ),
+    )
+    if wanted.json is not None:
+        write_json(wanted.json, result)
+    json.dump(result, sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()

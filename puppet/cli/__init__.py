@@ -1,0 +1,1 @@
+"""The command line. Only these modules print and exit; everything below raises."""

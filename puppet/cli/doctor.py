@@ -1,0 +1,47 @@
+"""`puppet doctor`: what this machine can do, and how to mend what it cannot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Check this machine: cameras, virtual camera, runtimes, models, video; with remedies.
+
+    Ends with exit code 1 when something that everything needs is missing; a missing camera or
+    virtual camera is only a warning.
+    """
+    from puppet.cli.checks import FAIL, OK, run_checks
+    from puppet.pipeline.environment import machine, versions
+
+    checks = run_checks()
+    failed = any(check.status == FAIL for check in checks)
+    if as_json:
+        content = {
+            "ok": not failed,
+            "checks": [asdict(check) for check in checks],
+            "machine": machine(),
+            "versions": versions(),
+        }
+        print(json.dumps(content, indent=2))
+        raise typer.Exit(1 if failed else 0)
+
+    from puppet.cli.show import console
+
+    out = console()
+    marks = {OK: "[green]ok  [/green]", FAIL: "[red]FAIL[/red]"}
+    for check in checks:
+        mark = marks.get(check.status, "[yellow]warn[/yellow]")
+        out.print(f"{mark} [bold]{check.name}[/bold]: ", end="")
+        out.print(check.found, markup=False)
+        if check.remedy:
+            out.print(f"       -> {check.remedy}", markup=False)
+    here = machine()
+    out.print(f"[dim]{here['cpu']}, {here['cores']} cores, {here['system']}[/dim]")
+    raise typer.Exit(1 if failed else 0)

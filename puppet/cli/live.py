@@ -1,0 +1,50 @@
+"""Runs the live loop for a person at a terminal: signals, events, the table at the end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from puppet.cli.show import console, show_event, show_report
+
+if TYPE_CHECKING:
+    from puppet.pipeline.settings import LiveSettings
+
+
+def play(settings: LiveSettings, report: Path | None) -> None:
+    """Runs until the end, Ctrl-C or SIGTERM; files are finished in each case."""
+    from puppet.pipeline.live import LiveRun
+    from puppet.pipeline.report import write_json
+
+    out = console()
+    run = LiveRun(settings)
+    run.events.listen(lambda event: show_event(out, event))
+    with on_signals(run.stop):
+        result = run.run()
+    show_report(out, result)
+    if report is not None:
+        write_json(report, result.as_dict())
+        out.print(f"The figures are in {report.resolve()}", highlight=False)
+
+
+@contextmanager
+def on_signals(stop: Callable[[], object]) -> Iterator[None]:
+    """SIGINT and SIGTERM end the work in order; a second one interrupts at once."""
+    before: dict[int, Any] = {}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        before[wanted] = signal.signal(wanted, end)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

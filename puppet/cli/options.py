@@ -1,0 +1,139 @@
+"""Options that several commands share, and how their text becomes a value."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from puppet.contract import UserError
+
+if TYPE_CHECKING:
+    from puppet.pipeline.settings import Look
+
+AvatarOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--avatar",
+        "-a",
+        help="Avatar by name ('puppet avatar list') or folder.",
+        show_default=False,
+    ),
+]
+SizeOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--size", help="Size of the output: 512x512 (the face), 1280x720, or WIDTHxHEIGHT."
+    ),
+]
+BackgroundOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--background",
+        help="original (the portrait's own, without the person), blur[:STRENGTH], "
+        "colour:#00b140, image:FILE, or transparent (for outputs that can).",
+    ),
+]
+RuntimeOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--runtime", help="What computes the portrait: auto, openvino, onnxruntime, tensorrt, ..."
+    ),
+]
+RequireGpuOption: TypeAlias = Annotated[
+    bool, typer.Option("--require-gpu", help="Refuse to run on the processor alone.")
+]
+LabelElsewhereOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--label-elsewhere",
+        metavar="WHO",
+        help="Leave out the visible AI label; name who labels the picture instead "
+        "(for example 'OBS scene overlay'). Logged and written into the report.",
+        show_default=False,
+    ),
+]
+PoseOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--pose",
+        help="relative: your head's movement is added to the portrait's own pose; "
+        "absolute: the portrait looks where you look.",
+    ),
+]
+ExpressionOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--expression-strength",
+        min=0.0,
+        max=2.0,
+        help="How strongly your expression shows; 1 is as you make it.",
+        show_default=False,
+    ),
+]
+PoseStrengthOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--pose-strength",
+        min=0.0,
+        max=2.0,
+        help="How far the head follows yours; 1 is all the way.",
+        show_default=False,
+    ),
+]
+LabelSizeOption: TypeAlias = Annotated[
+    str, typer.Option("--label-size", help="The visible AI label: small, medium or large.")
+]
+ReportOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--report", metavar="FILE.json", help="Write the figures here.", show_default=False
+    ),
+]
+
+_SIZE = re.compile(r"(\d{1,5})\s*[xX×]\s*(\d{1,5})")
+
+
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """'1280x720' to (1280, 720). Raises UserError; limits are the compositor's business."""
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UserError(f"{option} {text!r} is not a size: write WIDTHxHEIGHT, such as 1280x720.")
+    return int(found[1]), int(found[2])
+
+
+def look_of(
+    *,
+    size: str,
+    background: str,
+    pose: str,
+    expression_strength: float | None,
+    pose_strength: float | None,
+    label_size: str,
+    label_elsewhere: str | None,
+    runtime: str,
+    require_gpu: bool,
+) -> Look:
+    """The options that `run` and `render` share, as settings. Raises UserError."""
+    from puppet.compose.settings import ComposeSettings, LabelSettings, parse_background
+    from puppet.pipeline.generator import EngineSettings
+    from puppet.pipeline.settings import Look
+    from puppet.retarget import RetargetSettings
+
+    if pose not in ("relative", "absolute"):
+        raise UserError(f"--pose {pose!r} is unknown: choose relative or absolute.")
+    default = RetargetSettings()
+    return Look(
+        compose=ComposeSettings(
+            size=parse_size(size),
+            background=parse_background(background),
+            label=LabelSettings(size=label_size, elsewhere=label_elsewhere),  # type: ignore[arg-type]
+        ),
+        retarget=RetargetSettings(
+            absolute_pose=pose == "absolute",
+            expression=default.expression if expression_strength is None else expression_strength,
+            pose=default.pose if pose_strength is None else pose_strength,
+        ),
+        engine=EngineSettings(runtime=runtime, require_gpu=require_gpu),
+    )

@@ -1,0 +1,99 @@
+"""`puppet render`: a clip drives an avatar, every frame, into a file."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from puppet.cli.options import (
+    AvatarOption,
+    BackgroundOption,
+    ExpressionOption,
+    LabelElsewhereOption,
+    LabelSizeOption,
+    PoseOption,
+    PoseStrengthOption,
+    ReportOption,
+    RequireGpuOption,
+    RuntimeOption,
+    SizeOption,
+    look_of,
+)
+
+
+def render(
+    avatar: AvatarOption,
+    driver: Annotated[
+        str,
+        typer.Option(
+            "--driver",
+            "-d",
+            help="The video, folder of pictures or landmark trace that drives it; or 'demo'.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="OUT.mp4", help="The video.", show_default=False),
+    ],
+    size: SizeOption = "512x512",
+    background: BackgroundOption = "original",
+    pose: PoseOption = "relative",
+    expression_strength: ExpressionOption = None,
+    pose_strength: PoseStrengthOption = None,
+    label_size: LabelSizeOption = "medium",
+    label_elsewhere: LabelElsewhereOption = None,
+    audio: Annotated[bool, typer.Option(help="Carry the driver's sound over.")] = True,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Only the beginning of the clip.", show_default=False),
+    ] = None,
+    runtime: RuntimeOption = "auto",
+    require_gpu: RequireGpuOption = False,
+    report: ReportOption = None,
+) -> None:
+    """Drive an avatar with a recorded clip: every frame, nothing dropped, with its sound.
+
+    The same clip gives the same pictures every time on the same machine.
+    """
+    from puppet.cli.live import on_signals
+    from puppet.cli.show import console, progress_bar, show_report
+    from puppet.pipeline.events import Events
+    from puppet.pipeline.offline import render as render_clip
+    from puppet.pipeline.report import write_json
+    from puppet.pipeline.settings import RenderSettings
+
+    look = look_of(
+        size=size,
+        background=background,
+        pose=pose,
+        expression_strength=expression_strength,
+        pose_strength=pose_strength,
+        label_size=label_size,
+        label_elsewhere=label_elsewhere,
+        runtime=runtime,
+        require_gpu=require_gpu,
+    )
+    settings = RenderSettings(avatar, driver, out, look, audio=audio, seconds=seconds)
+    screen, events = console(), Events()
+    with progress_bar(screen) as progress:
+        tasks = {
+            name: progress.add_task(name, total=None, visible=False)
+            for name in ("tracking", "rendering")
+        }
+
+        def advance(name: str, done: int, total: int | None) -> None:
+            progress.update(tasks[name], completed=done, total=total, visible=True)
+
+        over = threading.Event()
+        with on_signals(over.set):
+            result = render_clip(settings, events=events, advance=advance, is_over=over.is_set)
+    show_report(screen, result)
+    for warning in result.warnings:
+        screen.print(f"[yellow]![/yellow] {warning}")
+    if report is not None:
+        write_json(Path(report), result.as_dict())
+    typer.echo(f"The video is in {out.resolve()}")

@@ -1,0 +1,107 @@
+"""`puppet run`: live, from a camera to a window, a virtual camera, a file, a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from puppet.cli.options import (
+    BackgroundOption,
+    ExpressionOption,
+    LabelElsewhereOption,
+    LabelSizeOption,
+    PoseOption,
+    PoseStrengthOption,
+    ReportOption,
+    RequireGpuOption,
+    RuntimeOption,
+    SizeOption,
+    look_of,
+    parse_size,
+)
+
+
+def run(
+    avatar: Annotated[
+        list[str],
+        typer.Option(
+            "--avatar",
+            "-a",
+            help="Avatar by name ('puppet avatar list') or folder. Repeat it to have several "
+            "ready for switching.",
+            show_default=False,
+        ),
+    ],
+    camera: Annotated[
+        str,
+        typer.Option(
+            "--camera",
+            "-c",
+            help="Camera by number or name ('puppet devices'), /dev/videoN, a video file "
+            "(plays at its own pace and loops), an address, a landmark trace, or 'demo'.",
+        ),
+    ] = "0",
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sink",
+            "-s",
+            help="Where the picture goes; repeat it for several: preview, virtual[:/dev/videoN], "
+            "file:OUT.mp4, mjpeg[:PORT], null.  [default: preview]",
+            show_default=False,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="End after this long.", show_default=False),
+    ] = None,
+    report: ReportOption = None,
+    size: SizeOption = "512x512",
+    background: BackgroundOption = "original",
+    pose: PoseOption = "relative",
+    expression_strength: ExpressionOption = None,
+    pose_strength: PoseStrengthOption = None,
+    label_size: LabelSizeOption = "medium",
+    label_elsewhere: LabelElsewhereOption = None,
+    runtime: RuntimeOption = "auto",
+    require_gpu: RequireGpuOption = False,
+    camera_size: Annotated[
+        str | None,
+        typer.Option(help="Ask the camera for this size, WIDTHxHEIGHT.", show_default=False),
+    ] = None,
+    fps: Annotated[
+        float, typer.Option(min=1.0, max=240.0, help="Pictures per second to ask the camera for.")
+    ] = 30.0,
+) -> None:
+    """Drive an avatar live with your webcam.
+
+    Look straight ahead for the first second: that calibrates your neutral face.
+    Keys in the preview window: ? lists them. Ctrl-C ends; recordings are complete and playable.
+    """
+    from puppet.cli.live import play
+    from puppet.pipeline.settings import LiveSettings
+
+    look = look_of(
+        size=size,
+        background=background,
+        pose=pose,
+        expression_strength=expression_strength,
+        pose_strength=pose_strength,
+        label_size=label_size,
+        label_elsewhere=label_elsewhere,
+        runtime=runtime,
+        require_gpu=require_gpu,
+    )
+    settings = LiveSettings(
+        avatars=tuple(avatar),
+        camera=camera,
+        sinks=tuple(sink or ["preview"]),
+        seconds=seconds,
+        look=look,
+        camera_fps=fps,
+        camera_size=None if camera_size is None else parse_size(camera_size, "--camera-size"),
+        fps=fps,
+    )
+    play(settings, None if report is None else Path(report))

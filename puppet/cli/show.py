@@ -1,0 +1,106 @@
+"""How results look on a terminal: the latency table, events, progress bars."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from puppet.flow import Percentiles
+    from puppet.pipeline.events import Event
+    from puppet.pipeline.report import Report
+
+STAGE_NOTES = {
+    "capture": "waiting for the newest frame",
+    "track": "find the face's 478 points",
+    "retarget": "from your face to the portrait's",
+    "draw": "points to landmark image",
+    "generate": "landmark image to portrait",
+    "compose": "background, label",
+    "send": "to the slowest output",
+}
+"""Quiet events are for programs; these a person wants to see."""
+SHOWN = frozenset(
+    {
+        "calibrated",
+        "avatar",
+        "paused",
+        "resumed",
+        "panic",
+        "panic-over",
+        "face-lost",
+        "source-back",
+        "runtime",
+        "label",
+    }
+)
+
+
+def console() -> Console:
+    """Standard output; without colours where it is not a terminal."""
+    return Console(highlight=False)
+
+
+def show_event(out: Console, event: Event) -> None:
+    from puppet.pipeline.events import WARNINGS
+
+    if event.kind in WARNINGS:
+        out.print(f"[yellow]![/yellow] {event.message}")
+    elif event.kind in SHOWN:
+        out.print(f"[dim]-[/dim] {event.message}")
+
+
+def show_report(out: Console, report: Report) -> None:
+    """The latency table and what the run was made with."""
+    table = Table(title="Milliseconds per picture", title_justify="left")
+    table.add_column("stage")
+    for column in ("p50", "p95", "p99", "max"):
+        table.add_column(column, justify="right")
+    table.add_column("what it does", style="dim")
+    for name, times in report.stages_ms.items():
+        if times.count:
+            table.add_row(name, *_figures(times), STAGE_NOTES.get(name, ""))
+    if report.age_ms.count:
+        table.add_section()
+        table.add_row(
+            "[bold]age[/bold]", *_figures(report.age_ms), "from capture until the output had it"
+        )
+    out.print(table)
+    width, height = report.size
+    out.print(
+        f"{report.frames_out} pictures of {width}x{height} in {report.seconds:.1f} s "
+        f"({report.fps:.1f} per second), {sum(report.dropped.values())} dropped{_where(report)}, "
+        f"{report.face_lost_frames} without a face"
+    )
+    runtime = report.runtime
+    out.print(
+        f"generator: {runtime.get('tier', '?')} on {runtime.get('runtime', '?')} "
+        f"{runtime.get('version', '')}, {runtime.get('device', '')}, "
+        f"{runtime.get('precision', '')}"
+    )
+
+
+def progress_bar(out: Console) -> Progress:
+    """For long work; on something that is no terminal only the end is printed."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=out,
+        disable=not out.is_terminal,
+    )
+
+
+def _figures(times: Percentiles) -> tuple[str, ...]:
+    values = (times.p50, times.p95, times.p99, times.max)
+    return tuple("-" if math.isnan(v) else f"{v:.1f}" for v in values)
+
+
+def _where(report: Report) -> str:
+    places = [f"{name} {count}" for name, count in report.dropped.items() if count]
+    return f" ({', '.join(places)})" if places else ""

@@ -1,0 +1,150 @@
+"""The generator of a run: opened once, and replaced when it breaks down in mid-run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.contract import (
+    EngineError,
+    EngineFailed,
+    Generator,
+    GeneratorSpec,
+    LandmarkImage,
+    PortraitTensors,
+)
+from puppet.draw import DRAW_STYLE
+from puppet.pipeline.events import Events
+
+TensorsFor: TypeAlias = Callable[[GeneratorSpec], PortraitTensors]
+"""Makes a portrait's tensors for a kind of generator."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What computes the portrait."""
+
+    runtime: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    tier: str = "auto"
+    require_gpu: bool = False
+    threads: int | None = None
+    weights: Path | None = None
+    """Tuned weights of an avatar; before `tier`."""
+    onnx: Path | None = None
+    """An avatar's own graph; before `weights`."""
+
+
+class GeneratorKeeper:
+    """Holds the running generator. Used by one thread at a time.
+
+    When the generator fails while running, the next runtime that works takes over with the same
+    portrait, and an event says so. Only when none is left is the failure raised.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        events: Events,
+        opener: Callable[..., Generator] | None = None,
+    ) -> None:
+        """Opens the generator: SpecMismatch, RuntimeUnavailable. `opener` replaces
+        `engines.runtimes.open_generator` (other kinds of engine, and injected faults)."""
+        self._settings = settings
+        self._events = events
+        self._opener = opener
+        self._tensors_for: TensorsFor | None = None
+        self._broken: list[str] = []
+        self.fallbacks: list[str] = []
+        self._generator = self._open(settings.runtime, settings.device)
+        events.tell("runtime", f"The portrait is computed by {self.describe()}.")
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        return self._generator.spec
+
+    def describe(self) -> str:
+        info = self._generator.info
+        return f"{info.runtime} {info.version} on {info.device}, {info.precision}"
+
+    def info(self) -> dict[str, str]:
+        """What really runs, for the report."""
+        info = self._generator.info
+        return {
+            "runtime": info.runtime,
+            "version": info.version,
+            "device": info.device,
+            "precision": info.precision,
+            "tier": self._generator.spec.tier,
+        }
+
+    def set_portrait(self, tensors_for: TensorsFor) -> None:
+        """`tensors_for` makes the portrait's tensors for any tier; it is kept for a fallback."""
+        self._generator.set_portrait(tensors_for(self._generator.spec))
+        self._tensors_for = tensors_for
+
+    def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
+        """(512, 512, 4) uint8 RGBA, valid until the next call. Raises EngineFailed at the end."""
+        while True:
+            try:
+                return self._generator.generate(image)
+            except EngineFailed as error:
+                self._replace(error)
+
+    def close(self) -> None:
+        self._generator.close()
+
+    def _open(self, runtime: str, device: str) -> Generator:
+        wanted = self._settings
+        opener = self._opener
+        if opener is None:
+            from engines.runtimes import open_generator
+
+            opener = open_generator
+        return opener(
+            wanted.tier,
+            weights=wanted.weights,
+            onnx=wanted.onnx,
+            runtime=runtime,
+            device=device,
+            precision=wanted.precision if not self._broken else "auto",
+            threads=wanted.threads,
+            require_gpu=wanted.require_gpu,
+            expected_draw_style=DRAW_STYLE,
+        )
+
+    def _replace(self, failure: EngineFailed) -> None:
+        """Opens the next runtime that takes this portrait, or raises `failure`."""
+        self._broken.append(self._generator.info.runtime)
+        was = self.describe()
+        with contextlib.suppress(EngineError, RuntimeError):  # what has failed may fail to close
+            self._generator.close()
+        for runtime, device in self._others():
+            try:
+                self._generator = self._open(runtime, device)
+                if self._tensors_for is not None:
+                    self._generator.set_portrait(self._tensors_for(self._generator.spec))
+            except EngineError:
+                continue
+            told = f"{was} failed ({failure}); {self.describe()} took over."
+            self.fallbacks.append(told)
+            self._events.tell("runtime-fallback", told)
+            return
+        raise EngineFailed(
+            f"{was} failed ({failure}), and no other runtime can take over here. "
+            "'puppet doctor' lists the runtimes and what each one lacks."
+        ) from failure
+
+    def _others(self) -> Iterator[tuple[str, str]]:
+        from engines.runtimes import candidates
+
+        for candidate in candidates():
+            if candidate.available and candidate.runtime not in self._broken:
+                yield candidate.runtime, candidate.device

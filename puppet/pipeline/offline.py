@@ -1,0 +1,191 @@
+"""The offline render: the same stages, every frame in order, nothing dropped, deterministic.
+
+Two passes: the first tracks the whole clip and keeps its landmarks (6 kB a frame), so that the
+driver's neutral face is known before the first picture; the second makes the pictures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from puppet.capture import MeasuredSource, open_source
+from puppet.capture.live import LiveSource
+from puppet.contract import Frame, Observation, SourceSilent, Tracker, UserError
+from puppet.flow import AgeStats
+from puppet.output.video import VideoWriter
+from puppet.pipeline.cast import Cast
+from puppet.pipeline.driver import Driver
+from puppet.pipeline.events import Events
+from puppet.pipeline.generator import GeneratorKeeper
+from puppet.pipeline.opening import Openers, open_together, open_tracker, set_opencv_threads
+from puppet.pipeline.performer import Performer
+from puppet.pipeline.report import Report, StageTimes
+from puppet.pipeline.settings import RenderSettings
+from puppet.retarget import best_neutral
+
+Advance: TypeAlias = Callable[[str, int, int | None], None]
+"""(what, done, total or None where unknown)."""
+
+MAX_FRAMES = 200_000
+"""Almost two hours at 30 fps, 1.2 GB of landmarks."""
+_FALLBACK_FPS = 25.0
+
+
+def render(
+    settings: RenderSettings,
+    *,
+    events: Events | None = None,
+    advance: Advance | None = None,
+    openers: Openers | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> Report:
+    """Makes the video. When `is_over` says so it ends early: what is there so far is finished.
+
+    Raises UserError, BundleError, SourceError, SinkError, TrackerError, EngineError.
+    """
+    events, openers = events or Events(), openers or Openers()
+    show = advance or (lambda what, done, total: None)
+    look, times, began_ns = settings.look, StageTimes(), time.perf_counter_ns()
+    set_opencv_threads()
+    opened = open_together(
+        {
+            "source": openers.source or (lambda: open_source(settings.driver, realtime=False)),
+            "tracker": openers.tracker or open_tracker,
+            "generator": lambda: GeneratorKeeper(look.engine, events, openers.generator),
+            "cast": lambda: Cast((settings.avatar,)),
+        }
+    )
+    try:
+        source: MeasuredSource = opened["source"]
+        generator: GeneratorKeeper = opened["generator"]
+        role = opened["cast"].current
+        observations = _track(source, opened["tracker"], times, settings.seconds, show, is_over)
+        driver = Driver(role.avatar, look.retarget, best_neutral(observations))
+        performer = Performer(role, driver, generator, look.compose, events, times)
+        written, first_ns = _write(settings, source, performer, observations, times, show, is_over)
+        seconds = (time.perf_counter_ns() - began_ns) / 1e9
+        return Report(
+            frames_in=len(observations),
+            frames_out=written,
+            dropped={"source": source.dropped},
+            seconds=seconds,
+            fps=written / seconds,
+            age_ms=AgeStats(1).percentiles(),
+            stages_ms=times.percentiles(),
+            sinks=(),
+            runtime=generator.info(),
+            fallbacks=tuple(generator.fallbacks),
+            avatar=role.avatar.name,
+            size=performer.size,
+            face_lost_frames=performer.face_lost_frames,
+            first_picture_s=(first_ns - began_ns) / 1e9,
+            warnings=_warnings(performer, written, len(observations)),
+            label="drawn"
+            if performer.label.elsewhere is None
+            else f"elsewhere: {performer.label.elsewhere}",
+        )
+    finally:
+        for part in opened.values():
+            part.close()
+
+
+def _track(
+    source: MeasuredSource,
+    tracker: Tracker,
+    times: StageTimes,
+    seconds: float | None,
+    show: Advance,
+    is_over: Callable[[], bool],
+) -> list[Observation]:
+    """Every observation of the clip, in order. Raises UserError for a driver without an end."""
+    if isinstance(source, LiveSource):
+        raise UserError(
+            f"{source.name} has no end, so it cannot be rendered: use 'puppet run', or a file."
+        )
+    found: list[Observation] = []
+    while len(found) < MAX_FRAMES and not (is_over() and found):
+        since = time.perf_counter_ns()
+        try:
+            item = source.read(10.0)
+        except SourceSilent as error:
+            raise UserError(f"{source.name} cannot be read on: {error}") from error
+        if item is None:
+            break
+        since = times.lap("capture", since)
+        if isinstance(item, Frame):
+            observation = tracker.track(item)
+            times.lap("track", since)
+        else:
+            observation = item
+        if found and seconds is not None:
+            passed_s = (observation.captured_at_ns - found[0].captured_at_ns) / 1e9
+            if passed_s >= seconds:
+                break
+        found.append(observation)
+        show("tracking", len(found), source.length)
+    if not found:
+        raise UserError(f"{source.name} has no pictures: choose another clip.")
+    show("tracking", len(found), len(found))
+    return found
+
+
+def _write(
+    settings: RenderSettings,
+    source: MeasuredSource,
+    performer: Performer,
+    observations: list[Observation],
+    times: StageTimes,
+    show: Advance,
+    is_over: Callable[[], bool],
+) -> tuple[int, int]:
+    """Makes and writes the pictures: (how many, when the first one was there in ns)."""
+    width, height = performer.size
+    start_ns, first_ns, done = observations[0].captured_at_ns, 0, 0
+    writer = VideoWriter(
+        settings.out,
+        width,
+        height,
+        source.fps_nominal or _FALLBACK_FPS,
+        audio_from=_sound_of(settings),
+    )
+    try:
+        for done, observation in enumerate(observations, 1):
+            picture = performer.perform(observation)
+            since = time.perf_counter_ns()
+            writer.add(picture.rgb, (observation.captured_at_ns - start_ns) / 1e9)
+            since = times.lap("send", since)
+            first_ns = first_ns or since
+            show("rendering", done, len(observations))
+            if is_over():
+                break
+    except BaseException:
+        writer.abandon()
+        raise
+    writer.close()
+    return done, first_ns
+
+
+def _sound_of(settings: RenderSettings) -> Path | None:
+    """The clip to take the sound from; None where there is none to take."""
+    if not settings.audio:
+        return None
+    if settings.driver == "demo":
+        from puppet.capture.demo import demo_clip
+
+        return demo_clip()
+    path = Path(settings.driver).expanduser()
+    is_clip = path.is_file() and path.suffix.lower() not in (".npz", ".png", ".jpg", ".jpeg")
+    return path if is_clip else None
+
+
+def _warnings(performer: Performer, written: int, frames: int) -> tuple[str, ...]:
+    found = []
+    if written < frames:
+        found.append(f"interrupted: the video holds the first {written} of {frames} frames")
+    share = performer.face_lost_frames / written
+    if share > 0.1:
+        found.append(f"no face was found in {share:.0%} of the frames; the portrait rests there")
+    return tuple(found)

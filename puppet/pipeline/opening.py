@@ -1,0 +1,63 @@
+"""Opening what a run needs, the slow parts side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+
+from engines.contract import Generator
+from puppet.capture import MeasuredSource
+from puppet.contract import Sink, Tracker
+from puppet.pipeline.environment import usable_cores
+
+
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """How the parts are opened where the settings' own way shall not be used.
+
+    For callers that bring parts of their own: another tracker or engine, a source or sink that
+    is no device, an injected fault.
+    """
+
+    source: Callable[[], MeasuredSource] | None = None
+    tracker: Callable[[], Tracker] | None = None
+    generator: Callable[..., Generator] | None = None
+    """Called as `engines.runtimes.open_generator` is."""
+    sinks: tuple[Sink, ...] = ()
+    """Used beside those of the settings."""
+
+
+def set_opencv_threads() -> None:
+    """OpenCV's pool fights with the generator's threads for the cores: on few cores it gets one.
+
+    Its pictures here are 512 pixels wide, where a second thread gains little anyway.
+    """
+    cv2.setNumThreads(1 if usable_cores() <= 4 else 2)
+
+
+def open_together(jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Runs the jobs at the same time; their results by name.
+
+    Loading MediaPipe, a runtime and a camera take about a second each and wait on different
+    things. When one fails, what the others opened is closed and the first error is raised.
+    """
+    with ThreadPoolExecutor(len(jobs), thread_name_prefix="puppet-open") as pool:
+        waiting = {name: pool.submit(job) for name, job in jobs.items()}
+    errors = [error for f in waiting.values() if (error := f.exception()) is not None]
+    if errors:
+        for future in waiting.values():
+            if future.exception() is None:
+                future.result().close()
+        raise errors[0]
+    return {name: future.result() for name, future in waiting.items()}
+
+
+def open_tracker() -> Tracker:
+    """The tracker of this machine."""
+    from puppet.track import open_tracker as open_real
+
+    return open_real()

@@ -1,0 +1,42 @@
+"""The driver's neutral face, kept per user and camera."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from pathlib import Path
+
+from puppet.contract import UserError
+from puppet.retarget import DriverNeutral, load_profile, save_profile
+from puppet.system import data_dir
+
+log = logging.getLogger(__name__)
+
+
+def profiles_dir() -> Path:
+    return data_dir() / "profiles"
+
+
+def user_name() -> str:
+    """Who is logged in; in containers nobody may be."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "default"
+
+
+def known_neutral(camera: str) -> DriverNeutral | None:
+    """The kept neutral face for this user at this camera. A broken file is as good as none."""
+    try:
+        return load_profile(profiles_dir(), user_name(), camera)
+    except UserError as error:
+        log.warning("%s", error)
+        return None
+
+
+def keep_neutral(camera: str, neutral: DriverNeutral) -> None:
+    """Saves it for the next run; a folder that cannot be written is no reason to stop."""
+    try:
+        save_profile(profiles_dir(), user_name(), camera, neutral)
+    except OSError as error:
+        log.warning("The calibration cannot be kept in %s: %s", profiles_dir(), error)
