@@ -50,9 +50,8 @@ class Compositor:
         )
         scene = make_scene(portrait, picture_matte, self.framing, self.settings.background)
         self._base = scene.base
-        self._ring = PictureRing(scene.base)
         self._cutout_base = scene.cutout_base if self.settings.cutout else None
-        self._cutout_ring = PictureRing(scene.cutout_base) if self.settings.cutout else None
+        self._cutout_ring: PictureRing | None = None
         self._fade = None if scene.fade is None or scene.fade.min() == 255 else scene.fade
         self._fade3 = None if self._fade is None else cv2.cvtColor(self._fade, cv2.COLOR_GRAY2RGB)
         self._visible = self.framing.visible()
@@ -70,7 +69,8 @@ class Compositor:
         # What the old label covered in the ring's buffers must not stay there.
         self._ring = PictureRing(self._base)
         if self._cutout_base is not None:
-            self._cutout_ring = PictureRing(self._cutout_base)
+            straight = cv2.cvtColor(self._cutout_base, cv2.COLOR_mRGBA2RGBA)
+            self._cutout_ring = PictureRing(np.asarray(straight, np.uint8))
         self._label = make_label(label, self.settings.size)
         self._slates.clear()
 
@@ -135,18 +135,34 @@ class Compositor:
         """Straight RGBA of the same frame, with the label, which stays opaque as drawn."""
         if self._cutout_ring is None or self._cutout_base is None:
             return None
-        out = self._cutout_ring.take()
-        if self._label is not None:
-            self._label.region(out)[:] = self._label.region(self._cutout_base)
         person = np.empty((*alpha.shape, 4), np.uint8)
         cv2.mixChannels([colour, alpha], [person], [0, 0, 1, 1, 2, 2, 3, 3])
         keep4 = cv2.merge([keep, keep, keep, keep])
         under = cv2.multiply(self._cutout_base[self._visible], keep4, scale=_UNIT)
+        person = np.asarray(cv2.add(under, person), np.uint8)
+
+        out = self._cutout_ring.take()
+        labelled = None if self._label is None else self._labelled(self._label, person)
         window = out[self._visible]
-        cv2.add(under, person, dst=window)
-        if self._label is not None:
-            self._label.draw_premultiplied(out)
-        return np.asarray(cv2.cvtColor(out, cv2.COLOR_mRGBA2RGBA), np.uint8)
+        cv2.cvtColor(person, cv2.COLOR_mRGBA2RGBA, dst=window)
+        if self._label is not None and labelled is not None:
+            self._label.region(out)[:] = labelled
+        return out
+
+    def _labelled(self, label: Label, person: Rgba) -> Rgba:
+        """The cut-out under the label, straight, with the label over it."""
+        assert self._cutout_base is not None
+        top, left = label.y, label.x
+        patch = label.region(self._cutout_base).copy()
+        rows, columns = self._visible
+        y0, y1 = max(rows.start, top), min(rows.stop, top + patch.shape[0])
+        x0, x1 = max(columns.start, left), min(columns.stop, left + patch.shape[1])
+        if y0 < y1 and x0 < x1:
+            patch[y0 - top : y1 - top, x0 - left : x1 - left] = person[
+                y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start
+            ]
+        label.draw_premultiplied(patch)
+        return np.asarray(cv2.cvtColor(patch, cv2.COLOR_mRGBA2RGBA), np.uint8)
 
 
 def cross_fade(before: Picture, after: Picture, share: float) -> Picture:

@@ -39,10 +39,9 @@ class Label:
         roi = self.region(rgb)
         cv2.add(cv2.multiply(roi, self.keep[..., :3], scale=1 / 255), self.rgba[..., :3], dst=roi)
 
-    def draw_premultiplied(self, rgba: Rgba) -> None:
-        """Puts the label onto (H, W, 4) premultiplied `rgba` in place."""
-        roi = self.region(rgba)
-        cv2.add(cv2.multiply(roi, self.keep, scale=1 / 255), self.rgba, dst=roi)
+    def draw_premultiplied(self, patch: Rgba) -> None:
+        """Puts the label onto a (h, w, 4) premultiplied patch of its own size, in place."""
+        cv2.add(cv2.multiply(patch, self.keep, scale=1 / 255), self.rgba, dst=patch)
 
     def region(self, picture: Rgb) -> Rgb:
         """The part of `picture` under the label; a view."""
