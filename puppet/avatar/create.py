@@ -183,7 +183,7 @@ def _shows_face(alpha: NDArray[np.uint8], face: Landmarks) -> bool:
 
 
 def _bytes_of(share: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(share, 0, 1) * 255), np.uint8)
 
 
 def _versions() -> dict[str, str]:

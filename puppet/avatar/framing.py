@@ -98,7 +98,8 @@ def repeat_border(
         last = int(np.floor(end - margin * size)) - 1 if end < size else size - 1
         return np.clip(np.arange(size), first, max(first, last))
 
-    return values[np.ix_(inside(box.y, height, 0.02), inside(box.x, width, 0.0))]
+    rows_columns = np.ix_(inside(box.y, height, 0.02), inside(box.x, width, 0.0))
+    return np.asarray(values[rows_columns], np.float32)
 
 
 def paste_matrix(box: CropBox, size: int = PICTURE_SIZE) -> NDArray[np.float64]:
@@ -112,5 +113,5 @@ def oval_mask(face: Landmarks) -> NDArray[np.uint8]:
     """(height, width) uint8: 255 inside the face oval."""
     mask = np.zeros((face.height, face.width), np.uint8)
     outline = np.round(face.points[list(FACE_OVAL), :2]).astype(np.int32)
-    cv2.fillPoly(mask, [outline], 255)
+    cv2.fillPoly(mask, [outline], (255,))
     return mask

@@ -22,7 +22,7 @@ _RADIUS_SHARE = 1 / 64  # of the side: the Laplacian's window radius
 _EPSILON = 1e-5  # colour variance below which a window counts as flat (colours 0..1)
 _KNOWN_WEIGHT = 1.0  # of the trimap's sure parts, against the Laplacian's 1
 _PRIOR_WEIGHT = 0.012  # of the rough mask where the trimap is unsure
-_STEPS = 60
+_COARSE_STEPS, _FINE_STEPS = 60, 12
 _FUSION_RADII = ((90, 1), (45, 1), (20, 2), (6, 2))  # (box size, rounds) at 512 pixels
 
 
@@ -33,17 +33,30 @@ def refine_matte(rgb: Rgb, rough: NDArray[np.float32]) -> NDArray[np.float32]:
     side and needs no detail.
     """
     side = max(rgb.shape[:2])
-    radius = max(1, round(side * _RADIUS_SHARE))
-    laplacian = _MattingLaplacian(rgb.astype(np.float32) / 255, radius)
+    half = (rgb.shape[1] // 2, rgb.shape[0] // 2)
+    small = np.asarray(cv2.resize(rgb, half, interpolation=cv2.INTER_AREA), np.uint8)
+    small_rough = np.asarray(cv2.resize(rough, half, interpolation=cv2.INTER_AREA), np.float32)
+    # Long-range agreement is cheap at half the size; the full size then only needs the detail.
+    coarse = _solve(small, small_rough, small_rough, _COARSE_STEPS)
+    start = np.asarray(cv2.resize(coarse, (rgb.shape[1], rgb.shape[0])), np.float32)
     sure = _sure(rough, side)
-    weight = np.where(sure, _KNOWN_WEIGHT, _PRIOR_WEIGHT).astype(np.float32)
-    alpha = _conjugate_gradients(
-        lambda p: laplacian.apply(p) + weight * p, weight * rough, rough.copy(), _STEPS
-    )
+    alpha = _solve(rgb, rough, start, _FINE_STEPS)
     # The solution floats a little off 0 and 1 in flat places.
     alpha = np.clip((alpha - 0.06) / 0.88, 0, 1)
     alpha = np.where(sure, np.round(rough), alpha).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(alpha, (0, 0), max(0.5, side / 900)), np.float32)
+
+
+def _solve(
+    rgb: Rgb, rough: NDArray[np.float32], start: NDArray[np.float32], steps: int
+) -> NDArray[np.float32]:
+    side = max(rgb.shape[:2])
+    radius = max(1, round(side * _RADIUS_SHARE))
+    laplacian = _MattingLaplacian(rgb.astype(np.float32) / 255, radius)
+    weight = np.where(_sure(rough, side), _KNOWN_WEIGHT, _PRIOR_WEIGHT).astype(np.float32)
+    return _conjugate_gradients(
+        lambda p: laplacian.apply(p) + weight * p, weight * rough, start.copy(), steps
+    )
 
 
 class _MattingLaplacian:
@@ -54,47 +67,58 @@ class _MattingLaplacian:
     """
 
     def __init__(self, colours: NDArray[np.float32], radius: int) -> None:
-        self._colours = colours
         self._window = (2 * radius + 1, 2 * radius + 1)
         self._full = np.float32(self._window[0] * self._window[1])
+        self._red, self._green, self._blue = (np.ascontiguousarray(c) for c in cv2.split(colours))
         self._count = self._sum(np.ones(colours.shape[:2], np.float32))
-        self._mean = self._sum(colours) / self._count[..., None]
-        products = colours[..., :, None] * colours[..., None, :]
-        covariance = self._sum(products.reshape(*colours.shape[:2], 9))
-        covariance = (covariance / self._count[..., None]).reshape(*colours.shape[:2], 3, 3)
-        covariance -= self._mean[..., :, None] * self._mean[..., None, :]
-        covariance += np.eye(3, dtype=np.float32) * np.float32(_EPSILON)
-        self._inverse = np.linalg.inv(covariance.astype(np.float64)).astype(np.float32)
+        self._share = 1 / self._count
+        self._means = [self._sum(c) * self._share for c in (self._red, self._green, self._blue)]
+        self._inverse = self._inverse_covariance(colours)
+
+    def _inverse_covariance(self, colours: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """The six different entries rr, rg, rb, gg, gb, bb of the windows' 3 x 3 inverses."""
+        wide = colours.astype(np.float64)  # differences of nearly equal products
+        means = [self._sum(wide[..., i]) * self._share for i in range(3)]
+
+        def covariance(i: int, j: int) -> NDArray[np.float64]:
+            product = self._sum(wide[..., i] * wide[..., j]) * self._share
+            return np.asarray(product - means[i] * means[j] + (_EPSILON if i == j else 0.0))
+
+        rr, rg, rb = covariance(0, 0), covariance(0, 1), covariance(0, 2)
+        gg, gb, bb = covariance(1, 1), covariance(1, 2), covariance(2, 2)
+        adjugate = [gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg]
+        adjugate += [rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg]
+        determinant = rr * adjugate[0] + rg * adjugate[1] + rb * adjugate[2]
+        return [(entry / determinant).astype(np.float32) for entry in adjugate]
 
     def apply(self, p: NDArray[np.float32]) -> NDArray[np.float32]:
-        mean_p = self._sum(p) / self._count
-        together = self._sum(self._colours * p[..., None]) / self._count[..., None]
-        slope = together - self._mean * mean_p[..., None]
-        slope = np.einsum("hwij,hwj->hwi", self._inverse, slope)
-        offset = mean_p - np.einsum("hwi,hwi->hw", slope, self._mean)
-        fitted = np.einsum("hwi,hwi->hw", self._sum(slope), self._colours) + self._sum(offset)
+        mean_p = self._sum(p) * self._share
+        mean_r, mean_g, mean_b = self._means
+        r = self._sum(self._red * p) * self._share - mean_r * mean_p
+        g = self._sum(self._green * p) * self._share - mean_g * mean_p
+        b = self._sum(self._blue * p) * self._share - mean_b * mean_p
+        rr, rg, rb, gg, gb, bb = self._inverse
+        slope_r = rr * r + rg * g + rb * b
+        slope_g = rg * r + gg * g + gb * b
+        slope_b = rb * r + gb * g + bb * b
+        offset = mean_p - slope_r * mean_r - slope_g * mean_g - slope_b * mean_b
+        fitted = self._sum(slope_r) * self._red + self._sum(slope_g) * self._green
+        fitted += self._sum(slope_b) * self._blue + self._sum(offset)
         return np.asarray((self._count * p - fitted) / self._full, np.float32)
 
-    def _sum(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _sum(self, values: NDArray[Any]) -> NDArray[Any]:
         """Over each pixel's window; windows are cut off at the picture's border."""
-        channels = [
-            cv2.boxFilter(
-                np.ascontiguousarray(channel),
-                -1,
-                self._window,
-                normalize=False,
-                borderType=cv2.BORDER_CONSTANT,
-            )
-            for channel in (cv2.split(values) if values.ndim == 3 else [values])
-        ]
-        return np.asarray(channels[0] if values.ndim == 2 else np.dstack(channels), np.float32)
+        border = cv2.BORDER_CONSTANT
+        return np.asarray(
+            cv2.boxFilter(values, -1, self._window, normalize=False, borderType=border)
+        )
 
 
 def _sure(rough: NDArray[np.float32], side: int) -> NDArray[np.bool_]:
     """Where the rough mask is believed: far from its edge, and not undecided."""
     inside = (rough > 0.5).astype(np.uint8)
     outer = cv2.dilate(inside, _disc(side * 0.026))
-    inner = cv2.erode(inside, _disc(side * 0.018), borderValue=1)
+    inner = cv2.erode(inside, _disc(side * 0.018), borderValue=(1,))
     undecided = (rough > 0.1) & (rough < 0.9)
     return np.asarray(((outer == 0) | (inner == 1)) & ~undecided, np.bool_)
 

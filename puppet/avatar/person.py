@@ -43,7 +43,7 @@ class Segmenter:
         straight = self._graph.process(rgb).segmentation_mask
         mirrored = self._graph.process(np.ascontiguousarray(rgb[:, ::-1])).segmentation_mask
         mean = (np.asarray(straight) + np.asarray(mirrored)[:, ::-1]) / 2
-        return np.clip(mean, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(mean, 0, 1), np.float32)
 
     def close(self) -> None:
         graph, self._graph = self._graph, None
@@ -159,8 +159,8 @@ def _own_part(person: NDArray[np.float32], seed: NDArray[np.uint8]) -> NDArray[n
         return person
     contours, _ = cv2.findContours(own, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros_like(own)
-    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
-    small_hole = _small_holes(filled & (1 - own), limit=own.size // 150)
+    cv2.drawContours(filled, contours, -1, (1,), cv2.FILLED)
+    small_hole = _small_holes((filled & (1 - own)).astype(np.uint8), limit=own.size // 150)
     near = cv2.dilate(own, np.ones((9, 9), np.uint8))
     kept = np.where(near > 0, person, 0.0)
     kept = np.where(small_hole | (seed > 0), np.maximum(kept, 0.95), kept)
@@ -202,7 +202,7 @@ def _by_colours(crop: Rgb, face: Landmarks) -> NDArray[np.float32]:
 
     labels = np.full((side, side), cv2.GC_BGD, np.uint8)
     _ellipse(labels, x, y - 0.12 * high, 1.05 * wide, 0.98 * high, cv2.GC_PR_BGD)
-    cv2.rectangle(labels, (0, int(y + 0.2 * high)), (side, side), cv2.GC_PR_BGD, cv2.FILLED)
+    cv2.rectangle(labels, (0, int(y + 0.2 * high)), (side, side), (cv2.GC_PR_BGD,), cv2.FILLED)
     _ellipse(labels, x, y - 0.1 * high, 0.64 * wide, 0.68 * high, cv2.GC_PR_FGD)
     shoulders = np.array(
         [
@@ -216,13 +216,18 @@ def _by_colours(crop: Rgb, face: Landmarks) -> NDArray[np.float32]:
             (x - 0.4 * wide, y + 0.68 * high),
         ]
     )
-    cv2.fillPoly(labels, [np.round(shoulders).astype(np.int32)], cv2.GC_PR_FGD)
-    cv2.fillPoly(labels, [np.round(points).astype(np.int32)], cv2.GC_FGD)
+    cv2.fillPoly(labels, [np.round(shoulders).astype(np.int32)], (cv2.GC_PR_FGD,))
+    cv2.fillPoly(labels, [np.round(points).astype(np.int32)], (cv2.GC_FGD,))
     prior = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     models = np.zeros((1, 65), np.float64), np.zeros((1, 65), np.float64)
     cv2.setRNGSeed(1)  # GrabCut starts from random clusters; the same picture, the same matte
     cv2.grabCut(
-        np.ascontiguousarray(small[:, :, ::-1]), labels, None, *models, 6, cv2.GC_INIT_WITH_MASK
+        np.ascontiguousarray(small[:, :, ::-1]),
+        labels,
+        (0, 0, 1, 1),
+        *models,
+        6,
+        cv2.GC_INIT_WITH_MASK,
     )
     cutout = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
     cutout = np.asarray(cv2.morphologyEx(cutout, cv2.MORPH_OPEN, np.ones((3, 3))), np.float32)
@@ -239,4 +244,4 @@ def _ellipse(
     labels: NDArray[np.uint8], x: float, y: float, half_wide: float, half_high: float, value: int
 ) -> None:
     axes = (max(1, round(half_wide)), max(1, round(half_high)))
-    cv2.ellipse(labels, (round(x), round(y)), axes, 0, 0, 360, value, cv2.FILLED)
+    cv2.ellipse(labels, (round(x), round(y)), axes, 0, 0, 360, (value,), cv2.FILLED)
