@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from puppet.compose.framing import frame_portrait
 from puppet.compose.label import Label, make_label
@@ -28,27 +27,19 @@ class Compositor:
     blended (8-bit OpenCV, one rounding of half a level per term).
     """
 
-    def __init__(
-        self,
-        portrait: Portrait,
-        settings: ComposeSettings | None = None,
-        picture_matte: NDArray[np.uint8] | None = None,
-    ) -> None:
-        """`picture_matte`: the person in the full picture, (H, W) uint8 of `portrait.picture`;
-        taken from the portrait's attribute of that name when it has one.
-        """
+    def __init__(self, portrait: Portrait, settings: ComposeSettings | None = None) -> None:
+        """Takes 0.1 to 0.3 s on a small machine at 1280x720: make it beside the loop."""
         self.settings = settings or ComposeSettings()
         self._portrait = portrait
-        if picture_matte is None:
-            picture_matte = getattr(portrait, "picture_matte", None)
+        matte = portrait.picture_matte
         shape = portrait.picture.shape
         over_original = self.settings.background.kind == "original"
-        whole = picture_matte is not None or (over_original and not self.settings.cutout)
+        whole = matte is not None or (over_original and not self.settings.cutout)
         floor = None if whole else portrait.crop.y + portrait.crop.side
         self.framing = frame_portrait(
             self.settings.size, portrait.crop, (shape[1], shape[0]), floor
         )
-        scene = make_scene(portrait, picture_matte, self.framing, self.settings.background)
+        scene = make_scene(portrait, self.framing, self.settings.background)
         self._base = scene.base
         self._cutout_base = scene.cutout_base if self.settings.cutout else None
         self._cutout_ring: PictureRing | None = None

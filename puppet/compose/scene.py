@@ -31,7 +31,7 @@ _SIDE_FADE = 0.12  # of the square's side, where the person at rest is not known
 
 
 class Portrait(Protocol):
-    """What the compositor needs of an avatar."""
+    """What the compositor needs of an avatar; see puppet.avatar.bundle.Avatar."""
 
     @property
     def name(self) -> str: ...
@@ -39,6 +39,8 @@ class Portrait(Protocol):
     def picture(self) -> Rgb: ...
     @property
     def background(self) -> Rgb: ...
+    @property
+    def picture_matte(self) -> NDArray[np.uint8] | None: ...
     @property
     def crop(self) -> Box: ...
 
@@ -57,15 +59,15 @@ class Scene:
 
 def make_scene(
     portrait: Portrait,
-    matte: NDArray[np.uint8] | None,
     framing: Framing,
     background: Background,
 ) -> Scene:
-    """`matte`: (picture height, picture width) uint8 of the person in the full picture, if known.
+    """Computes the still parts for one frame size.
 
-    Without it the shoulders outside of the animated square can only be shown over the original
-    background; over another one the square's edges fade out softly instead.
+    Without a `portrait.picture_matte` the shoulders outside of the animated square can only be
+    shown over the original background; over another one the square's edges fade out instead.
     """
+    matte = portrait.picture_matte
     view_still = view_picture(portrait.picture, portrait.background, framing)
     if framing.is_crop:
         empty = _backdrop(portrait, framing, background)
