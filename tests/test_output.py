@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
-from puppet.contract import Picture, Sink, SinkError, UserError
+from puppet.contract import Frame, Picture, Sink, SinkError, UserError
 from puppet.output import FanOut, open_sink
 from puppet.output.file import FileSink
 from puppet.output.mjpeg import MjpegSink
@@ -233,7 +233,7 @@ def test_a_full_disk_is_a_named_error_and_keeps_what_was_written(tmp_path: Path)
     code = """
         import resource, sys, numpy as np
         from pathlib import Path
-        from puppet.contract import Picture, SinkError
+        from puppet.contract import Frame, Picture, SinkError
         from puppet.output.file import FileSink
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
         sink = FileSink(Path(sys.argv[1]))
@@ -650,6 +650,17 @@ def test_a_paced_sink_repeats_the_newest_picture() -> None:
     assert stats.sent == 2
     assert stats.repeated == len(camera.seen) - 2
     assert stats.age_ms.count == 2
+
+
+def test_only_composed_pictures_can_leave() -> None:
+    fan, probe = FanOut(WIDTH, HEIGHT, FPS), Probe("probe")
+    fan.add(probe)
+    frame = Frame(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0, 0)
+    for item in (frame, frame.rgb):
+        with pytest.raises(TypeError, match="only a composed Picture"):
+            fan.send(item)  # type: ignore[arg-type]
+    fan.close()
+    assert probe.seen == []
 
 
 def test_age_is_from_capture_to_sent() -> None:

@@ -86,7 +86,12 @@ class FanOut:
             self._gone.append(gone[0].stats())
 
     def send(self, picture: Picture) -> None:
-        """Hands the newest picture to every sink that is alive."""
+        """Hands the newest picture to every sink that is alive.
+
+        Raises TypeError for anything but a composed Picture: a camera frame cannot get out here.
+        """
+        if type(picture) is not Picture:
+            raise TypeError(f"only a composed Picture may leave, not {type(picture).__name__}")
         now = self._clock()
         for channel in self._channels:
             channel.put(picture, now)
