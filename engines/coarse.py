@@ -48,9 +48,10 @@ def coarse_graph() -> Graph:
         helper.make_node("Mul", ["moved", "scale"], ["scaled"]),
         helper.make_node("Clip", ["scaled", "low", "high"], ["clipped"]),
         helper.make_node("Add", ["clipped", "half"], ["rounded"]),
-        helper.make_node("Cast", ["rounded"], ["bytes"], to=TensorProto.UINT8),
-        helper.make_node("Transpose", ["bytes"], ["bytes_nhwc"], perm=[0, 2, 3, 1]),
-        helper.make_node("Squeeze", ["bytes_nhwc", "batch"], [OUTPUT]),
+        helper.make_node("Transpose", ["rounded"], ["rounded_nhwc"], perm=[0, 2, 3, 1]),
+        helper.make_node("Squeeze", ["rounded_nhwc", "batch"], ["levels"]),
+        # Last, because TensorRT takes bytes only as graph inputs and outputs.
+        helper.make_node("Cast", ["levels"], [OUTPUT], to=TensorProto.UINT8),
     ]
     value = helper.make_tensor_value_info
     graph = helper.make_graph(

@@ -71,7 +71,7 @@ class WeightsModel:
             )
         wanted: dict[str, tuple[int, ...]] = {}
         for name in (f"{self.tier}.{GENERATOR}.f32.onnx", f"{self.tier}.{ENCODER}.f32.onnx"):
-            wanted |= template_weights(_parse_template(name))
+            wanted |= template_weights(template(name))
         check_names(weights, wanted)
 
     def generator(self, body: str = "f32") -> Graph:
@@ -158,7 +158,8 @@ def template_names(tier: str) -> list[str]:
     ]
 
 
-def _parse_template(name: str) -> onnx.ModelProto:
+def template(name: str) -> onnx.ModelProto:
+    """A template of engines/data, parsed."""
     import onnx
 
     model = onnx.ModelProto()

@@ -7,7 +7,6 @@ ONNX Runtime. What really runs is in the generator's `info`, as read back from t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +14,9 @@ from engines.cache import EngineCache
 from engines.contract import EngineError, Generator, ParityError, RuntimeUnavailable, SpecMismatch
 from engines.models import Model, load_model_of
 from engines.parity import check_parity, make_reference
+from engines.ways import AUTO, Way, Wish, ways
 
 _log = logging.getLogger(__name__)
-
-AUTO = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """How a generator is wanted."""
-
-    precision: str = AUTO
-    """'auto', 'f32', 'bf16' or 'f16'."""
-    threads: int | None = None
-    """CPU threads; None for the runtime's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +31,13 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A runtime on a device: how to ask whether it can run, and how to open it."""
-
-    runtime: str
-    device: str
-    is_gpu: bool
-    automatic: bool
-    """Tried by 'auto'; the others run on request only."""
-    probe: Callable[[], None]
-    """Raises RuntimeUnavailable."""
-    open: Callable[[Model, Wish, EngineCache], Generator]
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     """An open generator and what was refused before it."""
 
     generator: Generator
+    runtime: str
+    device: str
+    is_gpu: bool
     rejected: tuple[Candidate, ...]
 
 
@@ -117,12 +94,14 @@ def choose_generator(
     require_gpu: bool = False,
     expected_draw_style: str | None = None,
     cache: EngineCache | None = None,
+    without: frozenset[tuple[str, str]] = frozenset(),
 ) -> Choice:
     """Tries the ways to run in order and opens the first that works and passes the parity gate.
 
     tier: 'coarse', 'small', 'base' or 'auto' (what is shipped, 'base' for GPUs only); `weights`
     (a tuned safetensors file) or `onnx` (an avatar's own graph) go before it. runtime and device
-    as candidates() names them. With require_gpu, CPU ways are refused.
+    as candidates() names them ('tensorrt' means both of its modules). With require_gpu, CPU ways
+    are refused. `without` leaves out (runtime, device) pairs, such as those that broke down.
 
     Raises SpecMismatch (model and drawing do not fit: no runtime can help) and
     RuntimeUnavailable with every reason when nothing can run.
@@ -132,6 +111,8 @@ def choose_generator(
     rejected: list[Candidate] = []
     for way in _wanted(runtime, device):
         try:
+            if (way.runtime, way.device) in without:
+                raise RuntimeUnavailable("It broke down before.")
             if require_gpu and not way.is_gpu:
                 raise RuntimeUnavailable("A GPU is required, and this is none.")
             way.probe()
@@ -144,7 +125,7 @@ def choose_generator(
             rejected.append(Candidate(way.runtime, way.device, False, str(error)))
             continue
         _report(generator, rejected)
-        return Choice(generator, tuple(rejected))
+        return Choice(generator, way.runtime, way.device, way.is_gpu, tuple(rejected))
     reasons = "\n".join(f"  {c.runtime} on {c.device}: {c.reason}" for c in rejected)
     wanted = runtime if device == AUTO else f"{runtime} on {device}"
     raise RuntimeUnavailable(
@@ -206,69 +187,10 @@ def _wanted(runtime: str, device: str) -> list[Way]:
         way
         for way in everything
         if (way.automatic if runtime == AUTO and device == AUTO else True)
-        and runtime in (AUTO, way.runtime)
+        and runtime in (AUTO, way.runtime, way.runtime.removesuffix("_rtx"))
         and device.lower() in (AUTO, way.device.lower())
     ]
     if not chosen:
         known = ", ".join(f"{way.runtime} on {way.device}" for way in everything)
         raise RuntimeUnavailable(f"There is no runtime {runtime!r} on {device!r}. Known: {known}.")
     return chosen
-
-
-def ways() -> tuple[Way, ...]:
-    """Every way to run, in the order of choice."""
-    return (
-        _onnxruntime("cuda", gpu=True),
-        _onnxruntime("directml", gpu=True),
-        _openvino("CPU"),
-        _openvino("GPU"),
-        _openvino("NPU"),
-        _onnxruntime("coreml", gpu=True),
-        _onnxruntime("cpu"),
-    )
-
-
-def _openvino(device: str) -> Way:
-    def probe() -> None:
-        from engines.runtime_openvino import available_devices
-
-        devices = available_devices()
-        if device not in {name.split(".")[0] for name in devices}:
-            raise RuntimeUnavailable(
-                f"OpenVINO sees no {device} here, only {', '.join(devices)}. "
-                "An Intel GPU or NPU needs its driver."
-            )
-
-    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
-        from engines.runtime_openvino import OpenVinoGenerator
-
-        graph = model.generator("f32")
-        return OpenVinoGenerator(
-            graph, device=device, precision=wish.precision, threads=wish.threads
-        )
-
-    return Way("openvino", device, device != "CPU", device == "CPU", probe, open_way)
-
-
-def _onnxruntime(device: str, *, gpu: bool = False) -> Way:
-    def probe() -> None:
-        from engines.runtime_onnxruntime import explain_missing
-
-        if device == "cuda":
-            from engines.nvidia import find_gpu
-
-            find_gpu()
-        explain_missing(device)
-
-    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
-        from engines.runtime_onnxruntime import OnnxRuntimeGenerator
-
-        bodies: Mapping[str, str] = {AUTO: "f16" if gpu else "f32", "f32": "f32", "f16": "f16"}
-        if wish.precision not in bodies or (wish.precision == "f16" and not gpu):
-            raise RuntimeUnavailable(
-                f"ONNX Runtime does not compute in {wish.precision} on {device}; use f32."
-            )
-        graph = model.generator(bodies[wish.precision])
-        return OnnxRuntimeGenerator(graph, device=device, threads=wish.threads)
-
-    return Way("onnxruntime", device, gpu, device != "coreml", probe, open_way)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engines.coarse import identity_grid
 from engines.contract import GeneratorSpec, SpecMismatch
-from engines.graph import MAX_GRAPH_BYTES, read_metadata, write_metadata
+from engines.graph import MAX_GRAPH_BYTES, METADATA_KEY, read_metadata, write_metadata
 
 if TYPE_CHECKING:
     import onnx
@@ -82,9 +82,10 @@ def parse_weights(data: bytes, *, origin: str = "the weights") -> Weights:
         if not np.isfinite(tensor).all():
             raise SpecMismatch(f"{origin}: {name!r} holds numbers that are not finite.")
     try:
-        tier, style = str(metadata["tier"]), str(metadata["draw_style"])
-        version = int(metadata["version"])
-    except (KeyError, TypeError, ValueError) as error:
+        fields = json.loads(metadata[METADATA_KEY])
+        tier, style = str(fields["tier"]), str(fields["draw_style"])
+        version = int(fields["version"])
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise SpecMismatch(
             f"{origin} does not say its tier, draw_style and version: it is no webcam-puppet file."
         ) from error
@@ -100,7 +101,9 @@ def write_weights(
     from safetensors.numpy import save
 
     halves = {name: np.ascontiguousarray(t, np.float16) for name, t in sorted(tensors.items())}
-    metadata = {"tier": tier, "draw_style": draw_style, "version": str(version)}
+    fields = {"tier": tier, "draw_style": draw_style, "version": version}
+    # One entry: the library writes several in an order that changes from run to run.
+    metadata = {METADATA_KEY: json.dumps(fields, sort_keys=True)}
     beside = path.with_name(path.name + ".part")
     beside.write_bytes(save(halves, metadata))
     os.replace(beside, path)

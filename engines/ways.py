@@ -1,0 +1,157 @@
+"""Every way to run a generator: a runtime on a device, how to ask for it, how to open it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from engines.cache import EngineCache
+from engines.contract import Generator, RuntimeUnavailable
+from engines.models import Model, WeightsModel
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a generator is wanted."""
+
+    precision: str = AUTO
+    """'auto', 'f32', 'bf16' or 'f16'."""
+    threads: int | None = None
+    """CPU threads; None for the runtime's default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A runtime on a device: how to ask whether it can run, and how to open it."""
+
+    runtime: str
+    device: str
+    is_gpu: bool
+    automatic: bool
+    """Tried by 'auto'; the others run on request only."""
+    probe: Callable[[], None]
+    """Raises RuntimeUnavailable."""
+    open: Callable[[Model, Wish, EngineCache], Generator]
+
+
+def ways() -> tuple[Way, ...]:
+    """Every way to run, in the order of choice."""
+    return (
+        _tensorrt("tensorrt_rtx"),
+        _tensorrt("tensorrt"),
+        _torch("cuda"),
+        _onnxruntime("cuda", gpu=True),
+        _onnxruntime("directml", gpu=True),
+        _openvino("CPU"),
+        _openvino("GPU"),
+        _openvino("NPU"),
+        _onnxruntime("coreml", gpu=True),
+        _onnxruntime("cpu"),
+        _torch("cpu"),
+    )
+
+
+def usable_ways() -> list[Way]:
+    """Those of ways() that 'auto' may try and that can be gone here."""
+    found = []
+    for way in ways():
+        if way.automatic:
+            with suppress(RuntimeUnavailable):
+                way.probe()
+                found.append(way)
+    return found
+
+
+def _tensorrt(module: str) -> Way:
+    def probe() -> None:
+        from engines.runtime_tensorrt import explain_missing
+
+        explain_missing(module)
+
+    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
+        from engines.runtime_tensorrt import TensorRtGenerator
+
+        if wish.precision not in (AUTO, "f32", "f16"):
+            raise RuntimeUnavailable(f"TensorRT is built in f16 or f32, not in {wish.precision}.")
+        graph = model.generator("f32" if wish.precision == "f32" else "f16")
+        return TensorRtGenerator(graph, cache, module=module)
+
+    return Way(module, "cuda", True, True, probe, open_way)
+
+
+def _torch(device: str) -> Way:
+    # Imported by name: torch is no part of the live loop, and this is its only way in.
+    module = "engines.runtime_torch"
+
+    def probe() -> None:
+        if device == "cuda":
+            from engines.nvidia import find_gpu
+
+            find_gpu()
+        if importlib.util.find_spec("torch") is None:
+            raise RuntimeUnavailable("torch is not installed. Run: pip install torch")
+
+    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
+        if not isinstance(model, WeightsModel):
+            raise RuntimeUnavailable("The torch runtime runs trained weights only.")
+        try:
+            runtime = importlib.import_module(module)
+        except (ImportError, OSError) as error:
+            raise RuntimeUnavailable(f"torch does not load: {error}") from error
+        generator: Generator = runtime.TorchGenerator(
+            model.generator(), model.weights, device=device, precision=wish.precision
+        )
+        return generator
+
+    return Way("torch", device, device == "cuda", device == "cuda", probe, open_way)
+
+
+def _openvino(device: str) -> Way:
+    def probe() -> None:
+        from engines.runtime_openvino import available_devices
+
+        devices = available_devices()
+        if device not in {name.split(".")[0] for name in devices}:
+            raise RuntimeUnavailable(
+                f"OpenVINO sees no {device} here, only {', '.join(devices)}. "
+                "An Intel GPU or NPU needs its driver."
+            )
+
+    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
+        from engines.runtime_openvino import OpenVinoGenerator
+
+        graph = model.generator("f32")
+        return OpenVinoGenerator(
+            graph, device=device, precision=wish.precision, threads=wish.threads
+        )
+
+    return Way("openvino", device, device != "CPU", device == "CPU", probe, open_way)
+
+
+def _onnxruntime(device: str, *, gpu: bool = False) -> Way:
+    def probe() -> None:
+        from engines.runtime_onnxruntime import explain_missing
+
+        if device == "cuda":
+            from engines.nvidia import find_gpu
+
+            find_gpu()
+        explain_missing(device)
+
+    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
+        from engines.runtime_onnxruntime import OnnxRuntimeGenerator
+
+        bodies: Mapping[str, str] = {AUTO: "f16" if gpu else "f32", "f32": "f32", "f16": "f16"}
+        if wish.precision not in bodies or (wish.precision == "f16" and not gpu):
+            raise RuntimeUnavailable(
+                f"ONNX Runtime does not compute in {wish.precision} on {device}; use f32."
+            )
+        graph = model.generator(bodies[wish.precision])
+        return OnnxRuntimeGenerator(graph, device=device, threads=wish.threads)
+
+    return Way("onnxruntime", device, gpu, device != "coreml", probe, open_way)

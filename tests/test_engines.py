@@ -1,0 +1,537 @@
+"""One contract for every generator runtime, the choice among them, the gate and the cache."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.cache import CacheKey, EngineCache
+from engines.coarse import coarse_portrait
+from engines.contract import (
+    EngineFailed,
+    Generator,
+    LandmarkImage,
+    ParityError,
+    PortraitTensors,
+    RuntimeUnavailable,
+    SpecMismatch,
+)
+from engines.encode import encode_portrait
+from engines.models import CoarseModel, Model, load_model_of
+from engines.parity import (
+    check_parity,
+    compare,
+    make_reference,
+    reference_images,
+    reference_portrait,
+    reference_portrait_arrays,
+)
+from engines.runtimes import Choice, _open_checked, candidates, choose_generator
+from engines.steady import SteadyGenerator
+from engines.ways import Way, Wish, usable_ways, ways
+from tests.engine_models import random_model
+
+WAYS = [("openvino", "CPU"), ("onnxruntime", "cpu"), ("torch", "cpu")]
+PRECISIONS = {"openvino": ("f32", "bf16"), "onnxruntime": ("f32",), "torch": ("f32",)}
+CASES = [(*way, precision) for way in WAYS for precision in PRECISIONS[way[0]]]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> EngineCache:
+    return EngineCache(tmp_path_factory.mktemp("engines"))
+
+
+@pytest.fixture(scope="session", params=CASES, ids="-".join)
+def generator(request: pytest.FixtureRequest, cache: EngineCache) -> Iterator[Generator]:
+    runtime, device, precision = request.param
+    way = next(w for w in ways() if (w.runtime, w.device) == (runtime, device))
+    try:
+        way.probe()
+        opened = way.open(random_model(), Wish(precision), cache)
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+    if runtime == "torch":  # its threads spin while they wait: slow beside other work
+        import torch
+
+        torch.set_num_threads(1)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def portrait() -> PortraitTensors:
+    model = random_model()
+    return reference_portrait(model, model.generator())
+
+
+@pytest.fixture(scope="session")
+def image() -> LandmarkImage:
+    return reference_images()[1]
+
+
+class TestContract:
+    def test_paints_what_the_reference_paints(
+        self, generator: Generator, cache: EngineCache
+    ) -> None:
+        difference = check_parity(generator, make_reference(random_model(), cache))
+        assert difference.mean < 0.2
+
+    def test_picture_and_info(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        generator.set_portrait(portrait)
+        picture = generator.generate(image)
+        assert picture.shape == (512, 512, 4)
+        assert picture.dtype == np.uint8
+        assert picture.std() > 10
+        assert generator.spec.tier == "small"
+        assert all((generator.info.runtime, generator.info.version, generator.info.device))
+
+    def test_the_same_frame_gives_the_same_picture(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        generator.set_portrait(portrait)
+        first = generator.generate(image).copy()
+        other = generator.generate(reference_images()[2]).copy()
+        again = generator.generate(image)
+        np.testing.assert_array_equal(first, again)
+        assert compare(first, other).mean > 1
+
+    def test_the_picture_s_buffer_is_reused(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        generator.set_portrait(portrait)
+        assert np.shares_memory(generator.generate(image), generator.generate(image))
+
+    def test_portraits_change_without_a_trace(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        other = {name: np.ascontiguousarray(t[..., ::-1]) for name, t in portrait.items()}
+        generator.set_portrait(portrait)
+        before = generator.generate(image).copy()
+        generator.set_portrait(other)
+        assert compare(before, generator.generate(image)).mean > 1
+        generator.set_portrait(portrait)
+        np.testing.assert_array_equal(before, generator.generate(image))
+
+    def test_the_caller_s_arrays_stay_the_caller_s(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        mine = {name: tensor.copy() for name, tensor in portrait.items()}
+        generator.set_portrait(mine)
+        before = generator.generate(image).copy()
+        for tensor in mine.values():
+            tensor[...] = 0
+        np.testing.assert_array_equal(before, generator.generate(image))
+
+    @pytest.mark.parametrize("fault", ["missing", "extra", "shape", "dtype", "nan"])
+    def test_wrong_portraits_are_refused_and_change_nothing(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage, fault: str
+    ) -> None:
+        generator.set_portrait(portrait)
+        before = generator.generate(image).copy()
+        wrong = {name: np.zeros_like(tensor) for name, tensor in portrait.items()}
+        if fault == "missing":
+            del wrong["code"]
+        elif fault == "extra":
+            wrong["surprise"] = wrong["code"]
+        elif fault == "shape":
+            wrong["code"] = wrong["code"][:, :-1]
+        elif fault == "dtype":
+            wrong["code"] = wrong["code"].astype(np.float64)  # type: ignore[assignment]
+        else:
+            wrong["features"][0, 0, 0, 0] = np.nan
+        with pytest.raises(SpecMismatch):
+            generator.set_portrait(wrong)
+        np.testing.assert_array_equal(before, generator.generate(image))
+
+    def test_wrong_frames_are_refused(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        generator.set_portrait(portrait)
+        with pytest.raises(SpecMismatch, match="motion"):
+            generator.generate(image._replace(motion=image.motion[:64]))
+        with pytest.raises(SpecMismatch, match="contours"):
+            generator.generate(image._replace(contours=image.contours.astype(np.float32)))  # type: ignore[arg-type]
+
+    def test_motion_that_is_not_finite_does_not_break_the_next_frame(
+        self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        generator.set_portrait(portrait)
+        before = generator.generate(image).copy()
+        generator.generate(image._replace(motion=np.full_like(image.motion, 1e9)))
+        np.testing.assert_array_equal(before, generator.generate(image))
+
+
+@pytest.mark.parametrize(("runtime", "device"), WAYS)
+def test_a_portrait_comes_first_and_closing_is_final(
+    runtime: str, device: str, cache: EngineCache, image: LandmarkImage
+) -> None:
+    way = next(w for w in ways() if (w.runtime, w.device) == (runtime, device))
+    try:
+        way.probe()
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+    generator = way.open(random_model(), Wish(), cache)
+    with pytest.raises(SpecMismatch, match="set_portrait"):
+        generator.generate(image)
+    generator.close()
+    generator.close()
+    with pytest.raises(EngineFailed, match="closed"):
+        generator.generate(image)
+
+
+class TestCoarse:
+    @pytest.fixture(scope="class", params=["openvino", "onnxruntime"])
+    def coarse(self, request: pytest.FixtureRequest, cache: EngineCache) -> Iterator[Generator]:
+        choice = choose_generator("coarse", runtime=request.param, device="cpu", cache=cache)
+        yield choice.generator
+        choice.generator.close()
+
+    def test_no_motion_gives_the_portrait(self, coarse: Generator) -> None:
+        rng = np.random.default_rng(0)
+        rgba = rng.integers(0, 256, (512, 512, 4), dtype=np.uint8)
+        coarse.set_portrait(coarse_portrait(rgba[:, :, :3], rgba[:, :, 3]))
+        still = LandmarkImage(np.zeros((256, 256, 3), np.uint8), np.zeros((128, 128, 2), "f4"))
+        errors = np.abs(coarse.generate(still).astype(int) - rgba)
+        assert errors.max() <= 1
+
+    def test_motion_points_to_where_the_colour_comes_from(self, coarse: Generator) -> None:
+        rng = np.random.default_rng(0)
+        rgba = rng.integers(0, 256, (512, 512, 4), dtype=np.uint8)
+        coarse.set_portrait(coarse_portrait(rgba[:, :, :3], rgba[:, :, 3]))
+        right = np.zeros((128, 128, 2), np.float32)
+        right[:, :, 0] = 2 * 16 / 512  # 16 pixels of the 512, in half-widths
+        moved = coarse.generate(LandmarkImage(np.zeros((256, 256, 3), np.uint8), right))
+        errors = np.abs(moved[:, :-16].astype(int) - rgba[:, 16:])
+        assert errors.max() <= 1
+        np.testing.assert_array_equal(moved[:, -1], moved[:, -16])  # the edge repeats
+
+    def test_it_fits_every_drawing(self, cache: EngineCache) -> None:
+        choose_generator("coarse", expected_draw_style="whatever/7", cache=cache).generator.close()
+
+
+class TestEncode:
+    def test_both_runtimes_agree_and_fit_the_generator(self) -> None:
+        from engines.encode import _encode_onnxruntime
+
+        model = random_model()
+        rgb, matte, contours = reference_portrait_arrays()
+        tensors = encode_portrait(rgb, matte, contours, model=model)
+        encoder = model.encoder()
+        assert encoder is not None
+        inputs = dict(
+            zip(
+                ("portrait_rgb", "portrait_matte", "portrait_contours"),
+                (rgb, matte, contours),
+                strict=True,
+            )
+        )
+        for name, tensor in _encode_onnxruntime(encoder, inputs).items():
+            np.testing.assert_allclose(tensors[name], tensor, atol=1e-3)
+        assert {n: t.shape for n, t in tensors.items()} == {
+            n: s.shape for n, s in model.generator().portrait_inputs.items()
+        }
+        assert all(t.dtype == np.float32 for t in tensors.values())
+
+    def test_wrong_pictures_are_refused(self) -> None:
+        rgb, matte, contours = reference_portrait_arrays()
+        with pytest.raises(SpecMismatch, match="portrait_matte"):
+            encode_portrait(rgb, matte[:256], contours, tier="coarse")
+
+
+class _Faulty:
+    """A generator with an injected fault, for the gate and the fall-back."""
+
+    def __init__(self, inner: Generator, fault: str) -> None:
+        self.inner, self.fault = inner, fault
+        self.spec, self.info = inner.spec, inner.info
+        self.closed = False
+        if fault == "stale":
+            self.spec = replace(inner.spec, weights_sha256="0" * 64)
+
+    def set_portrait(self, tensors: PortraitTensors) -> None:
+        self.inner.set_portrait(tensors)
+
+    def generate(self, image: LandmarkImage) -> np.ndarray:
+        if self.fault == "lost":
+            raise EngineFailed("The GPU fell out.")
+        picture = self.inner.generate(image).copy()
+        if self.fault == "swapped":
+            picture[:, :, [0, 2]] = picture[:, :, [2, 0]]
+        elif self.fault == "black":  # what NaN becomes as a byte
+            picture[...] = 0
+        elif self.fault == "late":
+            picture, self.last = getattr(self, "last", picture), picture
+        elif self.fault == "half":
+            picture = picture[:256]
+        return picture
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _faulty_way(faults: list[str], opened: list[_Faulty]) -> Way:
+    def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
+        real = next(w for w in ways() if (w.runtime, w.device) == ("openvino", "CPU"))
+        opened.append(_Faulty(real.open(model, wish, cache), faults[len(opened)]))
+        return opened[-1]
+
+    return Way("faulty", "test", False, True, lambda: None, open_way)
+
+
+class TestParityGate:
+    @pytest.mark.parametrize("fault", ["swapped", "black", "stale", "late", "half"])
+    def test_a_wrong_engine_is_refused_after_one_more_try(
+        self, fault: str, cache: EngineCache
+    ) -> None:
+        opened: list[_Faulty] = []
+        way = _faulty_way([fault, fault], opened)
+        with pytest.raises(ParityError):
+            _open_checked(way, random_model(), Wish("f32"), cache)
+        assert [engine.closed for engine in opened] == [True, True]
+
+    def test_a_wrong_engine_is_built_again_once(
+        self, cache: EngineCache, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        opened: list[_Faulty] = []
+        way = _faulty_way(["swapped", "none"], opened)
+        generator = _open_checked(way, random_model(), Wish("f32"), cache)
+        assert generator is opened[1]
+        assert opened[0].closed
+        assert "built again" in caplog.text
+
+    def test_other_weights_do_not_pass(self, cache: EngineCache) -> None:
+        real = next(w for w in ways() if (w.runtime, w.device) == ("onnxruntime", "cpu"))
+        other = real.open(random_model(seed=1), Wish(), cache)
+        reference = make_reference(random_model(seed=0), cache)
+        disguised = _Faulty(other, "none")
+        disguised.spec = replace(other.spec, weights_sha256=reference.weights_sha256)
+        with pytest.raises(ParityError, match="mean error"):
+            check_parity(disguised, reference)
+
+    def test_a_damaged_reference_is_made_again(self, tmp_path: Path) -> None:
+        cache = EngineCache(tmp_path)
+        first = make_reference(CoarseModel(), cache)
+        (file,) = tmp_path.glob("reference-*.bin")
+        file.write_bytes(file.read_bytes()[:1000])
+        again = make_reference(CoarseModel(), cache)
+        np.testing.assert_array_equal(first.pictures[1], again.pictures[1])
+
+
+class TestChoice:
+    def test_every_way_is_listed_with_a_reason_if_it_cannot_be_gone(self) -> None:
+        listed = candidates()
+        assert {(c.runtime, c.device) for c in listed} >= {("openvino", "CPU"), ("torch", "cuda")}
+        for candidate in listed:
+            assert candidate.available is (candidate.reason == "")
+
+    def test_rejections_are_kept_and_logged_once(
+        self, cache: EngineCache, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        if any(way.is_gpu for way in usable_ways()):
+            pytest.skip("a GPU is here; nothing before it is rejected")
+        with caplog.at_level(logging.INFO, logger="engines"):
+            choice = choose_generator("coarse", cache=cache)
+        assert (choice.runtime, choice.is_gpu) == ("openvino", False)
+        for candidate in choice.rejected:
+            assert candidate.reason
+            lines = [r for r in caplog.records if candidate.reason in r.getMessage()]
+            named = [r for r in lines if f"{candidate.runtime} on" in r.getMessage()]
+            assert len(named) == 1
+        choice.generator.close()
+
+    def test_a_required_gpu_is_not_replaced(self, cache: EngineCache) -> None:
+        if any(way.is_gpu for way in usable_ways()):
+            pytest.skip("a GPU is here")
+        with pytest.raises(RuntimeUnavailable, match="GPU") as caught:
+            choose_generator("coarse", require_gpu=True, cache=cache)
+        assert "openvino on CPU: A GPU is required" in str(caught.value)
+
+    def test_unknown_names_list_the_known(self, cache: EngineCache) -> None:
+        with pytest.raises(RuntimeUnavailable, match=r"Known: .*openvino on CPU"):
+            choose_generator("coarse", runtime="tensorflow", cache=cache)
+
+    def test_one_runtime_cannot_do_another_s_precision(self, cache: EngineCache) -> None:
+        with pytest.raises(RuntimeUnavailable, match="bf16"):
+            choose_generator("coarse", runtime="onnxruntime", precision="bf16", cache=cache)
+
+    def test_threads_and_precision_are_read_back(self, cache: EngineCache) -> None:
+        choice = choose_generator(
+            "coarse", runtime="openvino", precision="f32", threads=1, cache=cache
+        )
+        assert choice.generator.info.precision == "f32"
+        assert "1 thread)" in choice.generator.info.device
+        choice.generator.close()
+
+    def test_no_tier_is_invented(self) -> None:
+        with pytest.raises(SpecMismatch, match="huge"):
+            load_model_of("huge")
+
+
+class TestSteady:
+    @staticmethod
+    def _choice(name: str, fault: str, cache: EngineCache) -> Choice:
+        runtime, device = {"ov": ("openvino", "CPU"), "ort": ("onnxruntime", "cpu")}[name]
+        way = next(w for w in ways() if (w.runtime, w.device) == (runtime, device))
+        engine = _Faulty(way.open(CoarseModel(), Wish("f32"), cache), fault)
+        return Choice(engine, runtime, device, False, ())
+
+    @pytest.fixture
+    def coarse(self) -> PortraitTensors:
+        rgb, matte, _ = reference_portrait_arrays()
+        return coarse_portrait(rgb, matte)
+
+    def test_a_broken_device_is_replaced_within_the_frame(
+        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        first = self._choice("ort", "none", cache)
+        asked: list[frozenset[tuple[str, str]]] = []
+
+        def next_best(broken: frozenset[tuple[str, str]]) -> Choice:
+            asked.append(broken)
+            return self._choice("ov", "none", cache)
+
+        steady = SteadyGenerator(first, next_best=next_best)
+        steady.set_portrait(coarse)
+        before = steady.generate(image).copy()
+        first.generator.fault = "lost"  # type: ignore[attr-defined]
+        after = steady.generate(image)
+        assert compare(before, after).greatest <= 1
+        assert asked == [frozenset({("onnxruntime", "cpu")})]
+        assert steady.info.runtime == "openvino"
+        assert any("fell out" in change for change in steady.changes)
+        steady.close()
+
+    def test_when_nothing_is_left_both_reasons_are_told(
+        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        def nothing(broken: frozenset[tuple[str, str]]) -> Choice:
+            raise RuntimeUnavailable("Nothing else is installed.")
+
+        steady = SteadyGenerator(self._choice("ov", "lost", cache), next_best=nothing)
+        steady.set_portrait(coarse)
+        with pytest.raises(EngineFailed, match=r"fell out.*Nothing else"):
+            steady.generate(image)
+
+    def test_the_better_one_takes_over_without_a_gap(
+        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        built = threading.Event()
+
+        def better() -> Choice:
+            built.wait(30)
+            return self._choice("ov", "none", cache)
+
+        steady = SteadyGenerator(self._choice("ort", "none", cache), better=better)
+        steady.set_portrait(coarse)
+        pictures = [steady.generate(image).copy()]
+        assert steady.info.runtime == "onnxruntime"
+        built.set()
+        steady.wait_for_better(30)
+        pictures.append(steady.generate(image).copy())
+        assert steady.info.runtime == "openvino"
+        assert compare(*pictures).greatest <= 1
+        steady.close()
+
+    def test_a_better_one_that_fails_leaves_the_first(
+        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        def better() -> Choice:
+            raise RuntimeUnavailable("Out of GPU memory.")
+
+        steady = SteadyGenerator(self._choice("ort", "none", cache), better=better)
+        steady.set_portrait(coarse)
+        steady.wait_for_better(30)
+        steady.generate(image)
+        assert any("Out of GPU memory" in change for change in steady.changes)
+        steady.close()
+
+
+KEY = CacheKey("a" * 64, "engine", "module", "1.2.3", ("SM89",), "f16", "x[1]")
+
+
+class TestCache:
+    def test_kept_under_everything_it_depends_on(self, tmp_path: Path) -> None:
+        cache = EngineCache(tmp_path)
+        assert cache.load(KEY) is None
+        assert cache.get_or_build(KEY, lambda: b"engine") == b"engine"
+        assert cache.get_or_build(KEY, lambda: b"other") == b"engine"
+        for change in (
+            {"graph_sha256": "b" * 64},
+            {"module": "m2"},
+            {"version": "1.2.4"},
+            {"targets": ("SM86",)},
+            {"precision": "f32"},
+            {"shapes": "x[2]"},
+        ):
+            assert cache.load(replace(KEY, **change)) is None  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("damage", ["cut", "bit", "no sidecar", "bad sidecar", "swapped key"])
+    def test_damage_is_seen_and_repaired(self, tmp_path: Path, damage: str) -> None:
+        cache = EngineCache(tmp_path)
+        cache.store(KEY, bytes(range(200)))
+        (file,), (sidecar,) = tmp_path.glob("*.bin"), tmp_path.glob("*.json")
+        if damage == "cut":
+            file.write_bytes(file.read_bytes()[:-1])
+        elif damage == "bit":
+            file.write_bytes(b"\1" + file.read_bytes()[1:])
+        elif damage == "no sidecar":
+            sidecar.unlink()
+        elif damage == "bad sidecar":
+            sidecar.write_text("[" * 10_000)
+        else:
+            sidecar.write_text(sidecar.read_text().replace("1.2.3", "1.2.4"))
+        assert cache.load(KEY) is None
+        assert cache.get_or_build(KEY, lambda: b"new") == b"new"
+        assert cache.load(KEY) == b"new"
+
+    def test_a_folder_that_cannot_be_written_only_costs_time(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        blocked = tmp_path / "file"
+        blocked.write_text("a file where the folder should be")
+        cache = EngineCache(blocked / "engines")
+        assert cache.get_or_build(KEY, lambda: b"engine") == b"engine"
+        assert "PUPPET_CACHE" in caplog.text
+
+    def test_the_least_used_goes_first(self, tmp_path: Path) -> None:
+        import os
+
+        cache = EngineCache(tmp_path, max_bytes=250)
+        keys = [replace(KEY, version=str(i)) for i in range(3)]
+        for index, key in enumerate(keys[:2]):
+            cache.store(key, bytes(100))
+            os.utime(cache._path(key), ns=(index, index))
+        assert cache.load(keys[0]) is not None  # used just now
+        cache.store(keys[2], bytes(100))
+        assert [cache.load(key) is not None for key in keys] == [True, False, True]
+
+    def test_two_builders_build_once(self, tmp_path: Path) -> None:
+        builds: list[int] = []
+        results: list[bytes] = []
+        gate = threading.Barrier(4)
+
+        def build() -> bytes:
+            builds.append(1)
+            threading.Event().wait(0.05)
+            return bytes(1000)
+
+        def ask() -> None:
+            gate.wait()
+            results.append(EngineCache(tmp_path).get_or_build(KEY, build))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(builds) == 1
+        assert results == [bytes(1000)] * 4
+        assert not list(tmp_path.glob("*.part"))

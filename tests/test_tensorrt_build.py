@@ -1,0 +1,162 @@
+"""The real TensorRT engine, built without a GPU: layers, targets, determinism, size.
+
+Running an engine needs a supported GPU (marker gpu): where there is none, those tests say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from engines.build import (
+    CLASSIC,
+    DEFAULT_TARGETS,
+    RTX,
+    BuiltEngine,
+    build_engine,
+    cached_engine,
+    engine_targets,
+    load_module,
+)
+from engines.cache import EngineCache
+from engines.coarse import coarse_graph
+from engines.contract import EngineFailed, RuntimeUnavailable
+from engines.graph import Graph
+from engines.parity import check_parity, make_reference
+from engines.runtime_tensorrt import TensorRtGenerator, explain_missing
+from tests.engine_models import random_model
+
+try:
+    load_module(RTX)
+except RuntimeUnavailable as missing:
+    pytest.skip(str(missing), allow_module_level=True)
+
+NO_WORK = ("signal", "wait")
+MOST_KERNELS = {"small": 54, "base": 58}
+MOST_RUNTIME_FUNCTIONS = {"small": 0, "base": 1}
+MOST_BYTES = {"small": 8_000_000, "base": 11_000_000}
+
+
+@pytest.fixture(scope="module", params=["small", "base"])
+def tier(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def graph(tier: str) -> Graph:
+    return random_model(tier).generator("f16")
+
+
+@pytest.fixture(scope="module")
+def engine(graph: Graph) -> BuiltEngine:
+    return build_engine(graph, with_layers=True)
+
+
+def test_layers_are_fused_kernels_in_half_precision(engine: BuiltEngine, tier: str) -> None:
+    kinds = Counter(layer.kind for layer in engine.layers)
+    kernels = sum(n for kind, n in kinds.items() if kind not in NO_WORK)
+    assert kinds["correlation"] >= 20
+    assert kernels <= MOST_KERNELS[tier], kinds
+    assert kinds["runtime_function"] <= MOST_RUNTIME_FUNCTIONS[tier], kinds
+    convolutions = [x for x in engine.layers if x.name.startswith("node_conv2d")]
+    assert len(convolutions) >= 20
+    for layer in convolutions:
+        assert re.findall(r"Datatype: (\w+)", layer.outputs) == ["Half"], layer
+        assert "NHWC" in layer.outputs, layer
+
+
+def test_positions_and_pixels_stay_in_float32(engine: BuiltEngine) -> None:
+    sampled = [x for x in engine.layers if "Grid" in x.name and "Cast" not in x.name]
+    assert len(sampled) >= 3
+    for layer in sampled:
+        assert set(re.findall(r"Datatype: (\w+)", layer.outputs)) == {"Float"}, layer
+    assert "UInt8" in engine.layers[-1].outputs
+
+
+def test_targets_size_and_time(engine: BuiltEngine, tier: str) -> None:
+    assert engine_targets(engine.data) == DEFAULT_TARGETS
+    assert engine.version == load_module(RTX).__version__
+    assert len(engine.data) <= MOST_BYTES[tier]
+    assert engine.seconds < 60  # 0.3 s when nothing else runs; this only catches a hang
+
+
+def test_two_builds_are_byte_identical(graph: Graph) -> None:
+    assert build_engine(graph).data == build_engine(graph).data
+
+
+@pytest.mark.parametrize("targets", [("SM75",), ("SM80",), ("SM86",), ("SM120", "SM121")])
+def test_other_targets_on_request(targets: tuple[str, ...]) -> None:
+    graph = random_model("small").generator("f16")
+    assert engine_targets(build_engine(graph, targets=targets).data) == targets
+
+
+def test_coarse_and_float32_build_too() -> None:
+    assert build_engine(coarse_graph()).data
+    assert build_engine(random_model("small").generator("f32")).data
+
+
+@pytest.mark.parametrize("targets", [("SM90",), (), ("SM89", "sm_100")])
+def test_targets_that_do_not_exist_are_refused(targets: tuple[str, ...]) -> None:
+    with pytest.raises(RuntimeUnavailable, match="has no target"):
+        build_engine(coarse_graph(), targets=targets)
+
+
+def test_a_graph_it_does_not_take_is_named() -> None:
+    from dataclasses import replace
+
+    graph = coarse_graph()
+    with pytest.raises(EngineFailed, match="does not take the coarse"):
+        build_engine(replace(graph, data=graph.data[:1000]))
+
+
+def test_built_once_then_cached_and_rebuilt_when_damaged(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    graph = coarse_graph()
+    first, key = cached_engine(graph, cache, module=RTX, targets=("SM89",))
+    (file,) = tmp_path.glob("engine-*.bin")
+    file.write_bytes(file.read_bytes()[:-100])
+    again, same_key = cached_engine(graph, cache, module=RTX, targets=("SM89",))
+    assert first == again == file.read_bytes()
+    assert key == same_key
+    _, other = cached_engine(graph, cache, module=RTX, targets=("SM86",))
+    assert other.digest != key.digest
+    assert '"targets"' in next(tmp_path.glob("engine-*.json")).read_text()
+
+
+def _has(module: str) -> bool:
+    try:
+        explain_missing(module)
+    except RuntimeUnavailable:
+        return False
+    return True
+
+
+@pytest.mark.skipif(find_spec(CLASSIC) is not None, reason="classic TensorRT is installed")
+def test_a_module_that_is_missing_says_how_to_get_it() -> None:
+    with pytest.raises(RuntimeUnavailable, match="installation guide"):
+        load_module(CLASSIC)
+
+
+@pytest.mark.skipif(_has(RTX), reason="a GPU for it is here")
+def test_without_a_gpu_running_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeUnavailable, match="driver|GPU|serve"):
+        TensorRtGenerator(coarse_graph(), EngineCache(tmp_path), module=RTX)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("module", [RTX, CLASSIC])
+def test_running_on_the_gpu(module: str, tmp_path: Path) -> None:
+    try:
+        explain_missing(module)
+    except RuntimeUnavailable as error:
+        pytest.skip(f"not run: {error}")
+    cache = EngineCache(tmp_path)
+    model = random_model("small")
+    for _ in range(2):  # built and compiled, then both from the cache
+        generator = TensorRtGenerator(model.generator("f16"), cache, module=module)
+        check_parity(generator, make_reference(model, cache))
+        generator.close()
