@@ -84,7 +84,7 @@ def repeat_border(
 ) -> NDArray[np.float32]:
     """`values` of the crop with what lies outside the picture repeating the picture's border.
 
-    (At the bottom a row 2 % of the crop further in: at the border itself a segmentation is swayed
+    (At the bottom a row 3 % of the crop further in: at the border itself a segmentation is swayed
     by what lies outside, and a body goes on.)
 
     The crop's colours repeat there too (`cut`), so a matte has to.
@@ -98,7 +98,7 @@ def repeat_border(
         last = int(np.floor(end - margin * size)) - 1 if end < size else size - 1
         return np.clip(np.arange(size), first, max(first, last))
 
-    rows_columns = np.ix_(inside(box.y, height, 0.02), inside(box.x, width, 0.0))
+    rows_columns = np.ix_(inside(box.y, height, 0.03), inside(box.x, width, 0.0))
     return np.asarray(values[rows_columns], np.float32)
 
 

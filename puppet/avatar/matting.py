@@ -22,7 +22,7 @@ _RADIUS_SHARE = 1 / 64  # of the side: the Laplacian's window radius
 _EPSILON = 1e-5  # colour variance below which a window counts as flat (colours 0..1)
 _KNOWN_WEIGHT = 1.0  # of the trimap's sure parts, against the Laplacian's 1
 _PRIOR_WEIGHT = 0.012  # of the rough mask where the trimap is unsure
-_COARSE_STEPS, _FINE_STEPS = 60, 12
+_COARSE_STEPS, _FINE_STEPS = 80, 25
 _FUSION_RADII = ((90, 1), (45, 1), (20, 2), (6, 2))  # (box size, rounds) at 512 pixels
 
 
@@ -139,7 +139,7 @@ def _conjugate_gradients(
     residual = right - apply(x)
     direction = residual.copy()
     size = float(np.vdot(residual, residual))
-    enough = 1e-6 * float(np.vdot(right, right)) + 1e-12
+    enough = 1e-9 * float(np.vdot(right, right)) + 1e-12
     for _ in range(steps):
         if size < enough:
             break
