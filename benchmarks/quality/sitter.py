@@ -1,0 +1,53 @@
+"""What an avatar made from one frame holds, prepared by the avatar's own functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.contract import PICTURE_SIZE
+from puppet.avatar.background import remove_person
+from puppet.avatar.framing import CropBox, cut, repeat_border
+from puppet.avatar.matting import foreground_colours, refine_matte
+from puppet.avatar.person import Segmenter, person_in_crop
+from puppet.contract import Landmarks, Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Sitter:
+    """The person of one portrait; arrays are 512 x 512."""
+
+    plain: Rgb
+    """The square as it is in the picture."""
+    portrait: Rgb
+    """Colours freed from the background's, as the generator takes them."""
+    matte: NDArray[np.uint8]
+    background: Rgb
+    """The square without the person."""
+    landmarks: Landmarks
+
+
+def prepare(segmenter: Segmenter, picture: Rgb, box: CropBox, face: Landmarks) -> Sitter:
+    """`picture` (H, W, 3) with `face` in its own pixels, cut to `box`. About a second."""
+    plain = cut(picture, box)
+    landmarks = box.to_crop(face)
+    rough = person_in_crop(segmenter, plain, landmarks)
+    alpha = refine_matte(plain, rough)
+    alpha = repeat_border(alpha, box, picture.shape[1], picture.shape[0])
+    return Sitter(
+        plain=plain,
+        portrait=foreground_colours(plain, alpha),
+        matte=np.asarray(np.rint(alpha * 255), np.uint8),
+        background=remove_person(plain, alpha),
+        landmarks=landmarks,
+    )
+
+
+def compose(rgba: NDArray[np.uint8], background: Rgb) -> Rgb:
+    """(512, 512, 3): the generator's straight RGBA before the background."""
+    assert rgba.shape == (PICTURE_SIZE, PICTURE_SIZE, 4)
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    mixed = rgba[..., :3] * alpha + background * (1 - alpha)
+    return np.asarray(np.rint(mixed), np.uint8)
