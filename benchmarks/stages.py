@@ -80,7 +80,7 @@ def measure(camera: Path, avatar: str, frames: int, tier: str, runtime: str) -> 
     made, stages["generate"] = timed(generator.generate, images)
     for size in ((512, 512), (1280, 720)):
         compositor = Compositor(role.avatar, ComposeSettings(size=size))
-        pairs = zip(itertools.repeat(made[-1]), range(len(driving)))  # noqa: B905 (endless)
+        pairs = zip(itertools.repeat(made[-1]), range(len(driving)))
         _, stages[f"compose {size[0]}x{size[1]}"] = timed(
             lambda pair, c=compositor: c.compose(pair[0], 0, pair[1]),  # type: ignore[misc]
             pairs,

@@ -14,15 +14,19 @@ from engines.contract import EngineError
 from puppet.contract import PuppetError
 from puppet.system import data_dir, explain_import_error
 
-Status: TypeAlias = Literal["ok", "warn", "fail"]
+Status: TypeAlias = Literal["ok", "note", "warn", "fail"]
 OK: Status = "ok"
+NOTE: Status = "note"
 WARN: Status = "warn"
 FAIL: Status = "fail"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding. `fail` means that nothing works without it, `warn` that something does not."""
+    """One finding.
+
+    `fail`: nothing works without it; `warn`: something does not work; `note`: one way of several.
+    """
 
     name: str
     status: Status
@@ -99,7 +103,7 @@ def _runtimes() -> Iterator[Check]:
         if candidate.available:
             yield Check(name, OK, "available")
         else:
-            yield Check(name, WARN, "not available", candidate.reason)
+            yield Check(name, NOTE, "not here", candidate.reason)
     if not any(candidate.available for candidate in found):
         yield Check("runtimes", FAIL, "none can run", "pip install openvino")
 

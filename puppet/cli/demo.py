@@ -24,8 +24,10 @@ def demo(
     Needs no camera, no display, no GPU and no download. Prints where the video is and how long
     each stage took.
     """
+    from puppet.capture.demo import demo_clip
     from puppet.cli.live import play
     from puppet.compose.settings import ComposeSettings
+    from puppet.output.file import FileSink
     from puppet.pipeline.demo import demo_avatar
     from puppet.pipeline.generator import EngineSettings
     from puppet.pipeline.settings import LiveSettings, Look
@@ -33,12 +35,13 @@ def demo(
     settings = LiveSettings(
         avatars=(str(demo_avatar()),),
         camera="demo",
-        sinks=(f"file:{out}",),
+        sinks=(),
         seconds=seconds,
         look=Look(
             compose=ComposeSettings(size=parse_size(size)), engine=EngineSettings(runtime=runtime)
         ),
         use_profile=False,
     )
-    play(settings, None if report is None else Path(report))
+    video = FileSink(out.expanduser(), sound_from=demo_clip())
+    play(settings, None if report is None else Path(report), sinks=[video])
     typer.echo(f"The video is in {out.resolve()}")

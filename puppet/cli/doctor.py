@@ -17,7 +17,9 @@ def doctor(
     Ends with exit code 1 when something that everything needs is missing; a missing camera or
     virtual camera is only a warning.
     """
-    from puppet.cli.checks import FAIL, OK, run_checks
+    from rich.markup import escape
+
+    from puppet.cli.checks import FAIL, run_checks
     from puppet.pipeline.environment import machine, versions
 
     checks = run_checks()
@@ -35,13 +37,12 @@ def doctor(
     from puppet.cli.show import console
 
     out = console()
-    marks = {OK: "[green]ok  [/green]", FAIL: "[red]FAIL[/red]"}
+    colours = {"ok": "green", "note": "dim", "warn": "yellow", "fail": "bold red"}
     for check in checks:
-        mark = marks.get(check.status, "[yellow]warn[/yellow]")
-        out.print(f"{mark} [bold]{check.name}[/bold]: ", end="")
-        out.print(check.found, markup=False)
+        mark = f"[{colours[check.status]}]{check.status:<4}[/]"
+        out.print(f"{mark} {check.name}: {escape(check.found)}", soft_wrap=True)
         if check.remedy:
-            out.print(f"       -> {check.remedy}", markup=False)
+            out.print(f"       -> {escape(check.remedy)}", soft_wrap=True)
     here = machine()
     out.print(f"[dim]{here['cpu']}, {here['cores']} cores, {here['system']}[/dim]")
     raise typer.Exit(1 if failed else 0)

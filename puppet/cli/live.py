@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 from puppet.cli.show import console, show_event, show_report
 
 if TYPE_CHECKING:
+    from puppet.contract import Sink
     from puppet.pipeline.settings import LiveSettings
 
 
-def play(settings: LiveSettings, report: Path | None) -> None:
-    """Runs until the end, Ctrl-C or SIGTERM; files are finished in each case."""
+def play(settings: LiveSettings, report: Path | None, sinks: Sequence[Sink] = ()) -> None:
+    """Runs until the end, Ctrl-C or SIGTERM; files are finished in each case.
+
+    `sinks` are used beside those of the settings.
+    """
     from puppet.pipeline.live import LiveRun
+    from puppet.pipeline.opening import Openers
     from puppet.pipeline.report import write_json
 
     out = console()
-    run = LiveRun(settings)
+    run = LiveRun(settings, openers=Openers(sinks=tuple(sinks)))
     run.events.listen(lambda event: show_event(out, event))
     with on_signals(run.stop):
         result = run.run()

@@ -20,6 +20,8 @@ from puppet.cli import avatar, demo, devices, doctor, render, run
 from puppet.cli.failure import guarded
 
 GROUP = "puppet.commands"
+ORDER = ("demo", "avatar", "run", "render", "devices", "doctor")
+"""As a newcomer needs them."""
 
 HELP = """A portrait follows your face, live: in a video call, a stream, or a file.
 
@@ -27,11 +29,11 @@ Only landmarks cross from you to the portrait; no picture of you reaches an outp
 
 [bold]Start here[/bold]
 
-  puppet demo                                       everything once, no camera needed
-  puppet doctor                                     what this machine can do, and what is missing
+  puppet demo                        everything once, no camera needed
+  puppet doctor                      what works on this machine
   puppet avatar create photo.jpg --name anna --consent self
-  puppet run --avatar anna                          your webcam drives it, in a window
-  puppet run --avatar anna --sink virtual           as a camera in a video call
+  puppet run --avatar anna           your webcam drives it, in a window
+  puppet run --avatar anna --sink virtual      as a camera for video calls
   puppet render --avatar anna --driver clip.mp4 -o out.mp4
 """
 
@@ -40,7 +42,7 @@ class PuppetGroup(TyperGroup):
     """The built-in commands, and those of installed packages, loaded when they are used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        built_in = list(super().list_commands(ctx))
+        built_in = sorted(super().list_commands(ctx), key=ORDER.index)
         return built_in + [e.name for e in _plug_ins() if e.name not in built_in]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -83,8 +85,9 @@ def _unavailable(entry: metadata.EntryPoint, reason: ImportError) -> Any:
         raise UserError(f"'puppet {entry.name}' cannot run: {explain_import_error(reason)}")
 
     explain.__doc__ = f"Not available here: {reason}."
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
     single = typer.Typer(add_completion=False)
-    single.command(name=entry.name, context_settings={"ignore_unknown_options": True})(explain)
+    single.command(name=entry.name, context_settings=anything)(explain)
     return typer.main.get_command(single)
 
 

@@ -35,14 +35,16 @@ def run(
         ),
     ],
     camera: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--camera",
             "-c",
             help="Camera by number or name ('puppet devices'), /dev/videoN, a video file "
-            "(plays at its own pace and loops), an address, a landmark trace, or 'demo'.",
+            "(plays at its own pace and loops), an address, a landmark trace, or 'demo'.  "
+            "[default: the first camera]",
+            show_default=False,
         ),
-    ] = "0",
+    ] = None,
     sink: Annotated[
         list[str] | None,
         typer.Option(

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -23,7 +24,8 @@ STAGE_NOTES = {
     "compose": "background, label",
     "send": "to the slowest output",
 }
-"""Quiet events are for programs; these a person wants to see."""
+OFFLINE_NOTES = {"capture": "decode a frame", "send": "encode the picture"}
+
 SHOWN = frozenset(
     {
         "calibrated",
@@ -38,6 +40,7 @@ SHOWN = frozenset(
         "label",
     }
 )
+"""Kinds of event that a person wants to see; the quiet ones are for programs."""
 
 
 def console() -> Console:
@@ -49,13 +52,14 @@ def show_event(out: Console, event: Event) -> None:
     from puppet.pipeline.events import WARNINGS
 
     if event.kind in WARNINGS:
-        out.print(f"[yellow]![/yellow] {event.message}")
+        out.print(f"[yellow]![/yellow] {escape(event.message)}", soft_wrap=True)
     elif event.kind in SHOWN:
-        out.print(f"[dim]-[/dim] {event.message}")
+        out.print(f"[dim]-[/dim] {escape(event.message)}", soft_wrap=True)
 
 
 def show_report(out: Console, report: Report) -> None:
     """The latency table and what the run was made with."""
+    notes = STAGE_NOTES if report.age_ms.count else STAGE_NOTES | OFFLINE_NOTES
     table = Table(title="Milliseconds per picture", title_justify="left")
     table.add_column("stage")
     for column in ("p50", "p95", "p99", "max"):
@@ -63,7 +67,7 @@ def show_report(out: Console, report: Report) -> None:
     table.add_column("what it does", style="dim")
     for name, times in report.stages_ms.items():
         if times.count:
-            table.add_row(name, *_figures(times), STAGE_NOTES.get(name, ""))
+            table.add_row(name, *_figures(times), notes.get(name, ""))
     if report.age_ms.count:
         table.add_section()
         table.add_row(
@@ -74,13 +78,15 @@ def show_report(out: Console, report: Report) -> None:
     out.print(
         f"{report.frames_out} pictures of {width}x{height} in {report.seconds:.1f} s "
         f"({report.fps:.1f} per second), {sum(report.dropped.values())} dropped{_where(report)}, "
-        f"{report.face_lost_frames} without a face"
+        f"{report.face_lost_frames} without a face",
+        soft_wrap=True,
     )
     runtime = report.runtime
     out.print(
         f"generator: {runtime.get('tier', '?')} on {runtime.get('runtime', '?')} "
         f"{runtime.get('version', '')}, {runtime.get('device', '')}, "
-        f"{runtime.get('precision', '')}"
+        f"{runtime.get('precision', '')}",
+        soft_wrap=True,
     )
 
 

@@ -17,9 +17,12 @@ class FileSink:
 
     wants_cutout = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sound_from: Path | None = None) -> None:
+        """`sound_from`: a clip that drives the portrait at its own pace from its beginning; its
+        sound is recorded along (see VideoWriter)."""
         self.name = f"file:{path}"
         self._path = path
+        self._sound_from = sound_from
         self._writer: VideoWriter | None = None
         self._first_ns: int | None = None
 
@@ -31,7 +34,9 @@ class FileSink:
     def open(self, width: int, height: int, fps: float) -> None:
         if self._path.is_dir():
             raise SinkError(f"cannot write the video {self._path}: that is a folder")
-        self._writer = VideoWriter(self._path, width, height, fps, fast=True)
+        self._writer = VideoWriter(
+            self._path, width, height, fps, audio_from=self._sound_from, fast=True
+        )
         self._first_ns = None
 
     def send(self, picture: Picture) -> None:

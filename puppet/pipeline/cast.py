@@ -28,7 +28,9 @@ class Role:
         """The portrait's tensors for a kind of generator; made once and kept."""
         key = (spec.tier, spec.weights_sha256)
         if key not in self._tensors:
-            self._tensors[key] = _tensors_of(self.avatar, spec)
+            from puppet.avatar.tensors import portrait_tensors
+
+            self._tensors[key] = portrait_tensors(self.avatar, spec)
         return self._tensors[key]
 
 
@@ -38,14 +40,6 @@ def prepare_role(name_or_path: str) -> Role:
 
     avatar = load_avatar(name_or_path)
     return Role(avatar, LandmarkPainter(avatar.landmarks))
-
-
-def _tensors_of(avatar: Avatar, spec: GeneratorSpec) -> PortraitTensors:
-    from engines.encode import encode_portrait
-    from puppet.draw import draw_contours, picture_coordinates
-
-    contours = draw_contours(picture_coordinates(avatar.landmarks))
-    return encode_portrait(avatar.portrait, avatar.matte, contours, tier=spec.tier)
 
 
 class Cast:

@@ -9,6 +9,7 @@ from pathlib import Path
 from puppet.contract import BundleError, UserError
 from puppet.system import data_dir
 
+NAME = "demo"
 PORTRAIT_STEM = "demo_portrait"
 """puppet/data/demo_portrait.*"""
 
@@ -25,23 +26,21 @@ def demo_portrait() -> Path:
 
 
 def demo_avatar() -> Path:
-    """The folder of the demo avatar; created in the user's cache when it is not there yet.
+    """The folder of the demo avatar; made in the user's data folder when it is not there yet.
 
-    A broken one, or one made by another version, is made anew.
+    A broken one, or one of another version, is made anew. Raises UserError, TrackerError.
     """
-    from puppet.avatar.bundle import load_avatar
+    from puppet.avatar.bundle import load_avatar, save_avatar
+    from puppet.avatar.consent import Consent
+    from puppet.avatar.create import create_avatar
+    from puppet.avatar.store import SUFFIX
 
     portrait = demo_portrait()
-    digest = hashlib.sha256(portrait.read_bytes()).hexdigest()[:12]
-    folder = data_dir() / "demo" / digest
-    name = "demo"
-    bundle = folder / f"{name}.avatar"
+    digest = hashlib.sha256(portrait.read_bytes()).hexdigest()
+    folder = data_dir() / "demo" / digest[:12] / f"{NAME}{SUFFIX}"
     try:
-        load_avatar(str(bundle))
+        load_avatar(folder)
     except BundleError:
-        _make(portrait, name, folder)
-    return bundle
-
-
-def _make(portrait: Path, name: str, folder: Path) -> None:
-    raise NotImplementedError
+        consent = Consent("synthetic", whose="drawn for this project")
+        save_avatar(create_avatar(portrait, NAME, consent, folder=folder), overwrite=True)
+    return folder

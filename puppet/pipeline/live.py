@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from puppet.capture import MeasuredSource, open_source
+from puppet.capture.devices import default_camera
 from puppet.capture.live import LiveSource
 from puppet.contract import (
     Frame,
@@ -187,10 +188,10 @@ class LiveRun:
         set_opencv_threads()
         opened = open_together(
             {
+                "cast": lambda: Cast(wanted.avatars),
                 "source": openers.source or self._open_source,
                 "tracker": openers.tracker or open_tracker,
                 "generator": lambda: GeneratorKeeper(look.engine, self.events, openers.generator),
-                "cast": lambda: Cast(wanted.avatars),
             }
         )
         with ExitStack() as on_failure:
@@ -212,7 +213,8 @@ class LiveRun:
 
     def _open_source(self) -> MeasuredSource:
         wanted = self.settings
-        return open_source(wanted.camera, fps=wanted.camera_fps, size=wanted.camera_size, loop=True)
+        camera = wanted.camera or str(default_camera().index)
+        return open_source(camera, fps=wanted.camera_fps, size=wanted.camera_size, loop=True)
 
     def _is_camera(self, source: MeasuredSource) -> bool:
         """Profiles are for a person at a camera, not for recordings of anybody."""

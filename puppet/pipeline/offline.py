@@ -52,10 +52,10 @@ def render(
     set_opencv_threads()
     opened = open_together(
         {
+            "cast": lambda: Cast((settings.avatar,)),
             "source": openers.source or (lambda: open_source(settings.driver, realtime=False)),
             "tracker": openers.tracker or open_tracker,
             "generator": lambda: GeneratorKeeper(look.engine, events, openers.generator),
-            "cast": lambda: Cast((settings.avatar,)),
         }
     )
     try:

@@ -25,7 +25,8 @@ class LiveSettings:
 
     avatars: tuple[str, ...]
     """Names or folders; the first is played, the others are loaded for switching."""
-    camera: str = "0"
+    camera: str | None = None
+    """See `puppet.capture.open_source`; None is the first camera that is no virtual one."""
     sinks: tuple[str, ...] = ("preview",)
     seconds: float | None = None
     """Counted from the first picture; None runs until told to stop."""

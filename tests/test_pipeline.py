@@ -1,0 +1,521 @@
+"""The loop from source to sinks: what comes out, what is measured, and what happens when a part
+breaks. Real tracker, generator, compositor and sinks; only faults are injected."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.contract import EngineFailed, Generator
+from engines.runtimes import open_generator
+from puppet.compose.label import make_label
+from puppet.compose.settings import ComposeSettings, LabelSettings
+from puppet.contract import Observation, SinkError, SourceError, UserError
+from puppet.pipeline.commands import (
+    Adjust,
+    CommandQueue,
+    LabelSize,
+    NextAvatar,
+    Panic,
+    Pause,
+    Quit,
+    Recalibrate,
+    SwitchAvatar,
+)
+from puppet.pipeline.events import Event
+from puppet.pipeline.live import LiveRun
+from puppet.pipeline.offline import render
+from puppet.pipeline.opening import Openers, open_together
+from puppet.pipeline.report import Report
+from puppet.pipeline.settings import LiveSettings, Look, RenderSettings
+from tests.performing import (
+    KeepingSink,
+    NoTracker,
+    Rgb,
+    Script,
+    driver_frames,
+    make_avatar,
+    moving_faces,
+    read_clip,
+    share_of_driver,
+    streams_of,
+    write_clip,
+)
+
+LABEL = LabelSettings()
+
+
+@pytest.fixture(scope="module")
+def avatar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_avatar(tmp_path_factory.mktemp("avatar"))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of an unmistakable driver, with a tone."""
+    path = tmp_path_factory.mktemp("clip") / "driver.mp4"
+    return write_clip(path, driver_frames(60), tone=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
+
+
+def scripted(
+    avatar: Path,
+    steps: list[object],
+    *,
+    sink: KeepingSink | None = None,
+    sinks: tuple[str, ...] = (),
+    opener: Callable[..., Generator] | None = None,
+    avatars: tuple[str, ...] = (),
+    look: Look | None = None,
+    seconds: float | None = None,
+) -> tuple[LiveRun, KeepingSink, list[Event]]:
+    """A run on a script of observations, with a sink that keeps the pictures."""
+    kept = sink or KeepingSink()
+    run = LiveRun(
+        LiveSettings((str(avatar), *avatars), sinks=sinks, look=look or Look(), seconds=seconds),
+        openers=Openers(
+            source=lambda: Script(steps), tracker=NoTracker, generator=opener, sinks=(kept,)
+        ),
+    )
+    told: list[Event] = []
+    run.events.listen(told.append)
+    return run, kept, told
+
+
+def kinds(told: list[Event]) -> list[str]:
+    return [event.kind for event in told]
+
+
+def shows_label(rgb: Rgb, settings: LabelSettings = LABEL) -> bool:
+    """Whether the opaque parts of the label are where they belong (a codec may have been there)."""
+    height, width = rgb.shape[:2]
+    label = make_label(settings, (width, height))
+    assert label is not None
+    ink = label.rgba[..., 3] > 200
+    seen = label.region(rgb)[ink].astype(float)
+    ought = label.rgba[..., :3][ink].astype(float)
+    # The pill lets 14 % of what is behind it through.
+    return float(np.abs(seen - ought).mean()) < 30
+
+
+# --- privacy and label ----------------------------------------------------------------------
+
+
+def test_the_driver_would_be_recognised() -> None:
+    """The measure of the privacy tests does see the driver where there is one."""
+    for frame in driver_frames(3):
+        assert share_of_driver(frame) > 0.25
+
+
+def test_no_driver_pixel_in_any_sink_and_a_label_in_all(avatar: Path, tmp_path: Path) -> None:
+    """Frames with a face, then frames without one until the slate, then panic."""
+    frames = driver_frames(45)
+    board = frames[0].copy()
+    board[:] = board[:1, :1]  # magenta only: nobody in sight
+    steps: list[object] = [*frames, *[board] * 12, 0.5, *frames[:40]]
+    kept, video = KeepingSink(), tmp_path / "out.mp4"
+    pages: list[bytes] = []
+    run = LiveRun(
+        LiveSettings((str(avatar),), sinks=(f"file:{video}", "mjpeg:0", "null")),
+        openers=Openers(source=lambda: Script(steps), sinks=(kept,)),
+    )
+    told: list[Event] = []
+    run.events.listen(told.append)
+    run.start()
+    mjpeg = next(s for s in run._sinks if s.name.startswith("mjpeg"))
+    watcher = threading.Thread(target=_watch, args=(mjpeg, pages), daemon=True)
+    watcher.start()
+    while not ("face-lost" in kinds(told) and len(kept.pictures) > 60) and not run.wait(0.02):
+        pass
+    run.commands.put(Panic(True))
+    while not run.wait(0.2):
+        pass
+    run.close()
+    report = run.report()
+    watcher.join(5)
+
+    recorded = read_clip(video)
+    streamed = _decoded(pages)
+    assert len(kept.pictures) > 50
+    assert len(recorded) > 30
+    assert len(streamed) > 3
+    assert report.frames_in > 40
+    assert {"tracked", "face-lost", "panic"} <= set(kinds(told))
+    assert {s.name.split(":")[0] for s in report.sinks} == {"file", "mjpeg", "null", "keeping"}
+    everything = [p.rgb for p in kept.pictures] + recorded + streamed
+    assert max(share_of_driver(rgb) for rgb in everything) == 0.0
+    assert all(shows_label(rgb) for rgb in everything)
+
+
+def _watch(sink: object, pages: list[bytes]) -> None:
+    """Reads the page's stream until it ends, 4 MB at most."""
+    url = sink.url.rstrip("/") + "/stream.mjpg"  # type: ignore[attr-defined]
+    try:
+        with urllib.request.urlopen(url, timeout=5) as stream:
+            while sum(map(len, pages)) < 4 << 20:
+                piece = stream.read(65_536)
+                if not piece:
+                    return
+                pages.append(piece)
+    except OSError:
+        return
+
+
+def _decoded(pages: list[bytes]) -> list[Rgb]:
+    import cv2
+
+    found = []
+    for part in b"".join(pages).split(b"\xff\xd8\xff")[1:]:
+        data, mark, _ = part.rpartition(b"\xff\xd9")
+        if mark:
+            bgr = cv2.imdecode(np.frombuffer(b"\xff\xd8\xff" + data + mark, np.uint8), 1)
+            assert bgr is not None
+            found.append(np.asarray(bgr[..., ::-1], np.uint8))
+    return found
+
+
+def test_leaving_the_label_out_is_in_the_report(avatar: Path) -> None:
+    look = Look(compose=ComposeSettings(label=LabelSettings(elsewhere="scene overlay")))
+    run, kept, _ = scripted(avatar, moving_faces(5), look=look)
+    report = run.run()
+    assert report.label == "elsewhere: scene overlay"
+    assert not any(shows_label(picture.rgb) for picture in kept.pictures)
+
+
+# --- what is measured -----------------------------------------------------------------------
+
+
+def test_a_run_reports_what_happened(avatar: Path, tmp_path: Path) -> None:
+    steps: list[object] = [*moving_faces(40), None, None]
+    run, kept, told = scripted(avatar, steps, sinks=("null", f"file:{tmp_path / 'a.mp4'}"))
+    report = run.run()
+    content = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert set(content) >= {
+        "frames_in", "frames_out", "dropped", "fps", "age_ms", "stages_ms", "runtime", "avatar",
+        "size", "seconds", "face_lost_frames", "versions", "machine",
+    }  # fmt: skip
+    assert content["frames_in"] == 42
+    assert content["frames_out"] + content["dropped_where"]["hand-over"] == 42
+    assert content["face_lost_frames"] >= 1
+    assert set(content["age_ms"]) == {"p50", "p95", "p99", "max"}
+    assert set(content["stages_ms"]) >= {"capture", "retarget", "draw", "generate", "compose"}
+    assert content["runtime"]["runtime"] in ("openvino", "onnxruntime")
+    assert content["size"] == [512, 512]
+    assert content["avatar"] == "astronaut"
+    ages = [s["age_ms"]["p50"] for s in content["sinks"] if s["sent"]]
+    assert all(age > 0 for age in ages)
+    times = [picture.captured_at_ns for picture in kept.pictures]
+    assert times == sorted(times)
+    assert {"started", "first-picture", "calibrated", "source-ended"} <= set(kinds(told))
+    assert len(read_clip(tmp_path / "a.mp4")) > 30
+
+
+def test_a_slow_generator_drops_frames_and_does_not_queue_them(avatar: Path) -> None:
+    def slow(*arguments: object, **options: object) -> Generator:
+        generator = open_generator(*arguments, **options)  # type: ignore[arg-type]
+        quick = generator.generate
+        generator.generate = lambda image: (time.sleep(0.12), quick(image))[1]  # type: ignore[method-assign]
+        return generator
+
+    run, kept, _ = scripted(avatar, moving_faces(40), opener=slow)
+    report = run.run()
+    assert report.dropped["hand-over"] > 10
+    gaps = np.diff([picture.index for picture in kept.pictures])
+    assert gaps.max() > 1
+    # Never older than the newest frame at its start: the work of one picture, not of a queue.
+    assert report.stages_ms["capture"].p50 < 120
+
+
+def test_seconds_end_the_run(avatar: Path) -> None:
+    run, _, _ = scripted(avatar, moving_faces(600), seconds=0.5)
+    report = run.run()
+    assert 0.5 <= report.seconds < 5
+    assert report.frames_in < 600
+
+
+# --- faults ---------------------------------------------------------------------------------
+
+
+def test_a_silent_source_is_told_and_bridged_and_taken_up_again(avatar: Path) -> None:
+    steps = [*moving_faces(10), 1.6, *moving_faces(10)]
+    run, kept, told = scripted(avatar, steps)
+    run.run()
+    assert kinds(told).count("source-silent") == 1
+    assert kinds(told).count("source-back") == 1
+    times = np.array([picture.captured_at_ns for picture in kept.pictures]) / 1e9
+    assert len(times) > 25  # 20 frames, and the portrait went on by itself in between
+    assert np.diff(times).max() < 1.0
+
+
+def test_the_error_of_a_source_ends_the_run_and_the_file_is_finished(
+    avatar: Path, tmp_path: Path
+) -> None:
+    steps = [*moving_faces(12), SourceError("the cable is cut")]
+    run, kept, _ = scripted(avatar, steps, sinks=(f"file:{tmp_path / 'a.mp4'}",))
+    with pytest.raises(SourceError, match="the cable is cut"):
+        run.run()
+    assert kept.closed
+    assert len(read_clip(tmp_path / "a.mp4")) >= 8
+
+
+def failing_after(pictures: int, fails_for: int = 1) -> Callable[..., Generator]:
+    """Real generators, of which the first `fails_for` break down in mid-run."""
+    opened: list[Generator] = []
+
+    def opener(*arguments: object, **options: object) -> Generator:
+        generator = open_generator(*arguments, **options)  # type: ignore[arg-type]
+        opened.append(generator)
+        if len(opened) > fails_for:
+            return generator
+        works, count = generator.generate, 0
+
+        def generate(image: object) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+            nonlocal count
+            count += 1
+            if count > pictures:
+                raise EngineFailed("the device was lost")
+            return works(image)  # type: ignore[arg-type]
+
+        generator.generate = generate  # type: ignore[method-assign]
+        return generator
+
+    return opener
+
+
+def test_a_generator_that_breaks_down_is_replaced_by_another_runtime(avatar: Path) -> None:
+    run, kept, told = scripted(avatar, moving_faces(150), opener=failing_after(8))
+    report = run.run()
+    assert len(report.fallbacks) == 1
+    assert "the device was lost" in report.fallbacks[0]
+    first = next(e.message for e in told if e.kind == "runtime")
+    assert report.runtime["runtime"] not in first
+    assert kinds(told).count("runtime-fallback") == 1
+    assert len(kept.pictures) > 15
+    # Both runtimes show the same portrait.
+    before, after = kept.pictures[5].rgb, kept.pictures[-1].rgb
+    assert np.abs(before.astype(int) - after.astype(int)).mean() < 12
+
+
+def test_when_no_runtime_is_left_the_run_ends_with_the_reason(avatar: Path) -> None:
+    run, kept, _ = scripted(avatar, moving_faces(40), opener=failing_after(3, fails_for=99))
+    with pytest.raises(EngineFailed, match="no other runtime can take over"):
+        run.run()
+    assert kept.closed
+
+
+def test_a_failing_sink_leaves_the_others_running(avatar: Path) -> None:
+    def fail(count: int) -> None:
+        if count == 5:
+            raise SinkError("the screen fell down")
+
+    run, kept, told = scripted(avatar, moving_faces(30), sink=KeepingSink(fail), sinks=("null",))
+    report = run.run()
+    null = next(s for s in report.sinks if s.name == "null")
+    assert null.sent > len(kept.pictures)
+    assert kinds(told).count("sink-failed") == 1
+    assert any("the screen fell down" in warning for warning in report.warnings)
+
+
+def test_when_every_sink_has_failed_the_run_ends(avatar: Path) -> None:
+    def fail(count: int) -> None:
+        raise SinkError("the screen fell down")
+
+    run, _, _ = scripted(avatar, moving_faces(300), sink=KeepingSink(fail))
+    with pytest.raises(SinkError, match="the screen fell down"):
+        run.run()
+
+
+def test_an_unexpected_error_of_a_stage_is_raised_by_run(avatar: Path) -> None:
+    class Broken(NoTracker):
+        def track(self, frame: object) -> Observation:
+            raise ZeroDivisionError("a bug")
+
+    kept = KeepingSink()
+    run = LiveRun(
+        LiveSettings((str(avatar),), sinks=()),
+        openers=Openers(
+            source=lambda: Script([*driver_frames(3)]),  # type: ignore[list-item]
+            tracker=Broken,
+            sinks=(kept,),
+        ),
+    )
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run.run()
+    assert kept.closed
+
+
+def test_what_was_opened_is_closed_when_something_else_cannot_be() -> None:
+    sink = KeepingSink()
+
+    def fail() -> None:
+        raise UserError("not here")
+
+    with pytest.raises(UserError, match="not here"):
+        open_together({"good": lambda: sink, "bad": fail})
+    assert sink.closed
+
+
+def test_without_an_output_the_run_is_refused(avatar: Path) -> None:
+    with pytest.raises(UserError, match="--sink"):
+        LiveRun(LiveSettings((str(avatar),), sinks=())).run()
+
+
+def test_no_thread_is_left_behind(avatar: Path) -> None:
+    before = set(threading.enumerate())
+    run, _, _ = scripted(avatar, moving_faces(5), sinks=("null",))
+    run.run()
+    run.close()
+    left = {t.name for t in set(threading.enumerate()) - before if t.name.startswith("puppet")}
+    assert not left
+
+
+# --- commands -------------------------------------------------------------------------------
+
+
+def steered(
+    avatar: Path, orders: dict[int, object], frames: int = 60, **options: object
+) -> tuple[Report, KeepingSink, list[Event]]:
+    """A run that gets commands after so many pictures."""
+    box: list[LiveRun] = []
+
+    def on_picture(count: int) -> None:
+        if count in orders:
+            box[0].commands.put(orders[count])  # type: ignore[arg-type]
+
+    run, kept, told = scripted(
+        avatar,
+        moving_faces(frames),
+        sink=KeepingSink(on_picture),
+        **options,  # type: ignore[arg-type]
+    )
+    box.append(run)
+    return run.run(), kept, told
+
+
+def test_pause_rests_and_goes_on(avatar: Path) -> None:
+    _, kept, told = steered(avatar, {5: Pause(), 45: Pause()}, frames=70)
+    assert kinds(told).count("paused") == 1
+    assert kinds(told).count("resumed") == 1
+    pictures = [picture.rgb.astype(int) for picture in kept.pictures]
+
+    def moved(first: int, last: int) -> float:
+        return float(np.abs(pictures[first] - pictures[last]).mean())
+
+    assert moved(38, 43) < moved(0, 5)  # at rest but for a blink, against a turning head
+
+
+def test_panic_shows_the_slate_at_once(avatar: Path) -> None:
+    _, kept, told = steered(avatar, {10: Panic()}, frames=30)
+    assert "panic" in kinds(told)
+    after, last = kept.pictures[14].rgb, kept.pictures[-1].rgb
+    assert np.array_equal(after, last)
+    assert not np.array_equal(kept.pictures[5].rgb, after)
+    assert shows_label(last)
+
+
+def test_label_size_and_settings_change_while_running(avatar: Path) -> None:
+    orders = {3: LabelSize("large"), 6: Adjust({"pose": 0.0, "expression": 0.0}), 8: Recalibrate()}
+    _, kept, told = steered(avatar, orders, frames=30)
+    assert {"label", "adjusted", "calibrating"} <= set(kinds(told))
+    assert shows_label(kept.pictures[-1].rgb, LabelSettings(size="large"))
+
+
+def test_what_cannot_be_done_is_refused_and_the_run_goes_on(avatar: Path) -> None:
+    orders = {
+        2: Adjust({"no_such_thing": 1.0}),
+        4: Adjust({"pose": "much"}),
+        6: NextAvatar(),
+        8: LabelSize("enormous"),
+    }
+    report, _, told = steered(avatar, orders, frames=30)
+    assert kinds(told).count("refused") == 4
+    assert report.frames_out > 12
+
+
+def test_avatars_are_switched_while_running(avatar: Path, tmp_path: Path) -> None:
+    other = make_avatar(tmp_path, "other")
+    orders = {10: NextAvatar(), 40: SwitchAvatar("nobody of that name")}
+    report, _, told = steered(avatar, orders, frames=90, avatars=(str(other),))
+    assert report.avatar == "other"
+    assert "avatar" in kinds(told)
+    failure = next(e.message for e in told if e.kind == "avatar-failed")
+    assert "nobody of that name" in failure
+
+
+def test_quit_ends_the_run(avatar: Path) -> None:
+    report, _, _ = steered(avatar, {5: Quit()}, frames=300)
+    assert report.frames_in < 300
+
+
+def test_urgent_commands_go_first_and_are_never_refused() -> None:
+    queue = CommandQueue()
+    while queue.put(Pause()):
+        pass
+    assert queue.put(Panic(True))
+    waiting = queue.drain()
+    assert waiting[0] == Panic(True)
+    assert len(waiting) == CommandQueue.CAPACITY + 1
+    assert queue.drain() == []
+
+
+# --- offline --------------------------------------------------------------------------------
+
+
+def test_render_makes_every_frame_the_same_each_time_with_sound(
+    avatar: Path, clip: Path, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, int, int | None]] = []
+    reports = [
+        render(
+            RenderSettings(str(avatar), str(clip), tmp_path / f"{n}.mp4"),
+            advance=lambda *what: seen.append(what),
+        )
+        for n in range(2)
+    ]
+    assert reports[0].frames_out == 60
+    assert reports[0].dropped["source"] == 0
+    one, two = (read_clip(tmp_path / f"{n}.mp4") for n in range(2))
+    assert len(one) == 60
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert streams_of(tmp_path / "0.mp4") == ["audio", "video"]
+    assert ("rendering", 60, 60) in seen
+    assert max(share_of_driver(rgb) for rgb in one) == 0.0
+    assert all(shows_label(rgb) for rgb in one)
+    # The portrait moves with the driver's head.
+    assert np.abs(one[9].astype(int) - one[28].astype(int)).mean() > 1
+
+
+def test_render_without_a_face_says_so(avatar: Path, tmp_path: Path) -> None:
+    empty = write_clip(tmp_path / "empty.mp4", [np.full((120, 160, 3), 90, np.uint8)] * 8)
+    with pytest.raises(UserError, match="no face was found"):
+        render(RenderSettings(str(avatar), str(empty), tmp_path / "out.mp4"))
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_an_interrupted_render_is_a_finished_shorter_file(
+    avatar: Path, clip: Path, tmp_path: Path
+) -> None:
+    done = threading.Event()
+
+    def advance(what: str, count: int, total: int | None) -> None:
+        if what == "rendering" and count == 20:
+            done.set()
+
+    report = render(
+        RenderSettings(str(avatar), str(clip), tmp_path / "out.mp4"),
+        advance=advance,
+        is_over=done.is_set,
+    )
+    assert len(read_clip(tmp_path / "out.mp4")) == report.frames_out == 20
+    assert any("interrupted" in warning for warning in report.warnings)
