@@ -102,8 +102,12 @@ def load_avatar(name_or_path: str | Path) -> Avatar:
     x, y, side = manifest.numbers("crop", ("x", "y", "side"), limit=4 * MAX_PICTURE_SIDE)
     if side < 8:
         raise BundleError(f"The avatar {folder} is broken: its crop is {side} pixels wide.")
+    try:
+        name = check_name(manifest.text("name"))
+    except UserError as error:
+        raise BundleError(f"The avatar {folder} is not accepted: {error}") from error
     return Avatar(
-        name=check_name(manifest.text("name")),
+        name=name,
         folder=folder,
         portrait=decode_image(folder, "portrait.png", data, channels=3, size=square),
         matte=decode_image(folder, "matte.png", data, channels=1, size=square),

@@ -57,6 +57,9 @@ def search_faces(mesh: Mesh, rgb: Rgb) -> list[Landmarks]:
         if found and round_of_views is not rounds[0]:
             break
     measured = [_measure_again(mesh, rgb, face) for face in found]
+    if round_of_views is not rounds[0]:
+        # Looking this closely also finds faces in clouds: only what holds in a mirror is one.
+        measured = [face for face in measured if _holds_mirrored(mesh, rgb, face)]
     unique: list[Landmarks] = []
     for face in sorted(measured, key=lambda f: -face_box(f).area):
         if not _known(face, unique):
@@ -126,6 +129,20 @@ def _contrasty(rgb: Rgb) -> Iterator[_View]:
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
     lab[:, :, 0] = cv2.createCLAHE(clipLimit=4.0, tileGridSize=(6, 6)).apply(lab[:, :, 0])
     yield from _whole(np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8))
+
+
+def _holds_mirrored(mesh: Mesh, rgb: Rgb, face: Landmarks) -> bool:
+    """Whether the same face is found in the mirror image of its surroundings."""
+    box = face_box(face)
+    side = box.size * _FACE_CROP
+    x, y = box.centre
+    view = _cut(rgb, x - side / 2, y - side / 2, side, side)
+    mirrored = np.ascontiguousarray(view.rgb[:, ::-1])
+    for seen in mesh.find(mirrored, 0):
+        seen.points[:, 0] = view.rgb.shape[1] - seen.points[:, 0]
+        if overlap(face_box(view.to_picture(seen, face.width, face.height)), box) > 0.5:
+            return True
+    return False
 
 
 def _measure_again(mesh: Mesh, rgb: Rgb, face: Landmarks) -> Landmarks:
