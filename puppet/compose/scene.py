@@ -11,8 +11,8 @@ turns into `still` towards its edges; `fade` hides the seam.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -51,8 +51,9 @@ class Scene:
 
     base: Rgb
     """(H, W, 3) uint8."""
-    cutout_base: Rgba
-    """(H, W, 4) uint8, premultiplied: the person at rest around the square, without background."""
+    cutout_base: Rgba | None
+    """(H, W, 4) uint8, premultiplied: the person at rest around the square, without background;
+    None when no cut-out is wanted."""
     fade: NDArray[np.uint8] | None
     """(h, w) uint8 over the visible part of the square; None where it is 255 everywhere."""
 
@@ -61,6 +62,8 @@ def make_scene(
     portrait: Portrait,
     framing: Framing,
     background: Background,
+    *,
+    cutout: bool,
 ) -> Scene:
     """Computes the still parts for one frame size.
 
@@ -72,42 +75,54 @@ def make_scene(
     if framing.is_crop:
         empty = _backdrop(portrait, framing, background)
         nothing = np.zeros((*empty.shape[:2], 4), np.uint8)
-        return Scene(empty, nothing, None)
+        return Scene(empty, nothing if cutout else None, None)
 
     empty = _backdrop(portrait, framing, background)
     rest = _view_matte(matte, framing)
-    if background.kind == "original":
-        still = view_still
-    else:
-        still = _mix(empty, view_still, rest[..., None])
-    inner = _distance_inside(framing, portrait.picture.shape)
+    still = view_still if background.kind == "original" else _mix(empty, view_still, rest)
+    edges = _square_edges(framing, portrait.picture.shape)
     narrow = _FADE_SHARE * framing.side
     if matte is None and background.kind != "original":
         narrow = _SIDE_FADE * framing.side
-    fade = np.clip(inner / narrow, 0, 1)
-    resting = 1 - np.clip((inner - narrow) / (_REST_SHARE * framing.side), 0, 1)
-    base = _mix(empty, still, _smooth(resting)[..., None])
-
-    alpha = rest * _smooth(resting)
-    cutout = np.dstack([view_still * alpha[..., None], alpha * 255])
-    window = _smooth(fade)[framing.visible()]
+    fade = _ramp(framing, edges, 0.0, narrow)
+    resting = 1 - _ramp(framing, edges, narrow, _REST_SHARE * framing.side)
+    base = _mix(empty, still, resting)
+    window = fade[framing.visible()]
     return Scene(
         np.ascontiguousarray(base),
-        np.rint(cutout).astype(np.uint8),
+        _cut_out(view_still, rest * resting) if cutout else None,
         np.rint(window * 255).astype(np.uint8),
     )
+
+
+def _cut_out(view: Rgb, alpha: NDArray[np.float32]) -> Rgba:
+    """(H, W, 4) premultiplied: `view` through `alpha` (0..1)."""
+    premultiplied = np.rint(np.dstack([view * alpha[..., None], alpha * 255]))
+    return np.asarray(premultiplied, np.uint8)
 
 
 def view_picture(picture: Rgb, filler: Rgb, framing: Framing) -> Rgb:
     """The frame's view of `picture`, its surroundings continued from `filler`, blurred."""
     view = _sample(picture, framing, cv2.BORDER_REPLICATE)
-    left, top, right, bottom = framing.picture_edges(picture.shape[1], picture.shape[0])
+    edges = framing.picture_edges(picture.shape[1], picture.shape[0])
+    left, top, right, bottom = edges
     if left <= 0 and top <= 0 and right >= framing.width and bottom >= framing.height:
         return view
-    around = _blurred(_sample(filler, framing, cv2.BORDER_REFLECT_101), _EXTENSION_BLUR)
     seam = max(2.0, _EXTENSION_SEAM * framing.height)
-    inside = _distance(framing, (left, top, right, bottom))
-    return _mix(around, view, _smooth(np.clip(inside / seam, 0, 1))[..., None])
+    return _mix(_surroundings(filler, framing), view, _ramp(framing, edges, 0.0, seam))
+
+
+def _surroundings(filler: Rgb, framing: Framing) -> Rgb:
+    """What lies around the picture: its reflection, so blurred that a quarter of the size does."""
+    width, height = framing.width // 4, framing.height // 4
+    quarter = replace(framing, width=width, height=height, scale=framing.scale / 4)
+    small = _sample(filler, quarter, cv2.BORDER_REFLECT_101)
+    sigma = max(0.6, _EXTENSION_BLUR * height)
+    small = np.asarray(
+        cv2.GaussianBlur(small, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), np.uint8
+    )
+    size = (framing.width, framing.height)
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _backdrop(portrait: Portrait, framing: Framing, background: Background) -> Rgb:
@@ -136,15 +151,14 @@ def _cover(image: Rgb, width: int, height: int) -> Rgb:
     return np.ascontiguousarray(scaled[y : y + height, x : x + width], np.uint8)
 
 
-def _view_matte(matte: NDArray[np.uint8] | None, framing: Framing) -> NDArray[Any]:
+def _view_matte(matte: NDArray[np.uint8] | None, framing: Framing) -> NDArray[np.float32]:
     """(H, W) 0..1: the person at rest; nothing where the picture does not reach."""
     if matte is None:
         return np.zeros((framing.height, framing.width), np.float32)
     view = _sample(matte, framing, cv2.BORDER_REPLICATE).astype(np.float32) / 255
     edges = framing.picture_edges(matte.shape[1], matte.shape[0])
     seam = max(2.0, _EXTENSION_SEAM * framing.height)
-    inside = _distance(framing, edges)
-    return np.asarray(view * _smooth(np.clip(inside / seam, 0, 1)))
+    return np.asarray(view * _ramp(framing, edges, 0.0, seam), np.float32)
 
 
 def _sample(picture: Rgb, framing: Framing, border: int) -> Rgb:
@@ -173,17 +187,18 @@ def _blurred(picture: Rgb, share: float) -> Rgb:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _distance(framing: Framing, edges: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    """(H, W): how deep each output pixel's centre lies inside a rectangle; negative outside.
+def _ramp(
+    framing: Framing, edges: tuple[float, float, float, float], start: float, width: float
+) -> NDArray[np.float32]:
+    """(H, W): 0 up to `start` pixels inside the rectangle `edges`, 1 from `start + width` on.
 
-    Edges at or outside the frame do not count: nothing is seen beyond them.
+    Eased (smoothstep), so that no crease shows. Edges at or outside the frame do not count:
+    nothing is seen beyond them.
     """
     left, top, right, bottom = edges
     x = np.arange(framing.width, dtype=np.float32) + 0.5
     y = np.arange(framing.height, dtype=np.float32) + 0.5
-    far = np.float32(framing.width + framing.height)
-    across = np.full_like(x, far)
-    down = np.full_like(y, far)
+    across, down = np.full_like(x, np.inf), np.full_like(y, np.inf)
     if left > _SLACK:
         across = np.minimum(across, x - left)
     if right < framing.width - _SLACK:
@@ -192,24 +207,24 @@ def _distance(framing: Framing, edges: tuple[float, float, float, float]) -> NDA
         down = np.minimum(down, y - top)
     if bottom < framing.height - _SLACK:
         down = np.minimum(down, bottom - y)
-    return np.minimum(across[None, :], down[:, None])
+    eased = []
+    for depth in (across, down):
+        t = np.clip((depth - start) / width, 0, 1)
+        eased.append(t * t * (3 - 2 * t))
+    return np.asarray(np.minimum(eased[0][None, :], eased[1][:, None]), np.float32)
 
 
-def _distance_inside(framing: Framing, picture: tuple[int, ...]) -> NDArray[np.float32]:
-    """Depth inside the part of the animated square that the picture covers."""
+def _square_edges(framing: Framing, picture: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Of the part of the animated square that the picture covers, in output pixels."""
     left, top, right, bottom = framing.picture_edges(picture[1], picture[0])
-    square = (framing.x, framing.y, framing.x + framing.side, framing.y + framing.side)
-    return _distance(
-        framing,
-        (max(left, square[0]), max(top, square[1]), min(right, square[2]), min(bottom, square[3])),
+    return (
+        max(left, framing.x),
+        max(top, framing.y),
+        min(right, framing.x + framing.side),
+        min(bottom, framing.y + framing.side),
     )
 
 
-def _smooth(x: NDArray[Any]) -> NDArray[Any]:
-    """Eased 0..1 (smoothstep), so that no ramp shows a crease."""
-    return np.asarray(x * x * (3 - 2 * x))
-
-
-def _mix(below: Rgb, above: Rgb, weight: NDArray[Any]) -> Rgb:
-    mixed = below + (above.astype(np.float32) - below) * weight
-    return np.asarray(np.rint(mixed).clip(0, 255), np.uint8)
+def _mix(below: Rgb, above: Rgb, weight: NDArray[np.float32]) -> Rgb:
+    """`above` over `below`; `weight` (H, W) float32, 0..1."""
+    return np.asarray(cv2.blendLinear(above, below, weight, 1 - weight), np.uint8)
