@@ -32,8 +32,8 @@ from engines.parity import (
     reference_portrait,
     reference_portrait_arrays,
 )
-from engines.runtimes import Choice, _open_checked, candidates, choose_generator
-from engines.steady import SteadyGenerator
+from engines.runtimes import _open_checked, candidates, choose_generator
+from engines.takeover import TakeoverGenerator, open_at_once
 from engines.ways import Way, Wish, usable_ways, ways
 from tests.engine_models import random_model
 
@@ -247,7 +247,7 @@ class TestEncode:
 
 
 class _Faulty:
-    """A generator with an injected fault, for the gate and the fall-back."""
+    """A generator with an injected fault, for the gate."""
 
     def __init__(self, inner: Generator, fault: str) -> None:
         self.inner, self.fault = inner, fault
@@ -260,8 +260,6 @@ class _Faulty:
         self.inner.set_portrait(tensors)
 
     def generate(self, image: LandmarkImage) -> np.ndarray:
-        if self.fault == "lost":
-            raise EngineFailed("The GPU fell out.")
         picture = self.inner.generate(image).copy()
         if self.fault == "swapped":
             picture[:, :, [0, 2]] = picture[:, :, [2, 0]]
@@ -375,83 +373,86 @@ class TestChoice:
             load_model_of("huge")
 
 
-class TestSteady:
+class TestTakeover:
     @staticmethod
-    def _choice(name: str, fault: str, cache: EngineCache) -> Choice:
-        runtime, device = {"ov": ("openvino", "CPU"), "ort": ("onnxruntime", "cpu")}[name]
+    def _coarse(runtime: str, device: str, cache: EngineCache) -> Generator:
         way = next(w for w in ways() if (w.runtime, w.device) == (runtime, device))
-        engine = _Faulty(way.open(CoarseModel(), Wish("f32"), cache), fault)
-        return Choice(engine, runtime, device, False, ())
+        return way.open(CoarseModel(), Wish("f32"), cache)
 
     @pytest.fixture
     def coarse(self) -> PortraitTensors:
         rgb, matte, _ = reference_portrait_arrays()
         return coarse_portrait(rgb, matte)
 
-    def test_a_broken_device_is_replaced_within_the_frame(
-        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
-    ) -> None:
-        first = self._choice("ort", "none", cache)
-        asked: list[frozenset[tuple[str, str]]] = []
-
-        def next_best(broken: frozenset[tuple[str, str]]) -> Choice:
-            asked.append(broken)
-            return self._choice("ov", "none", cache)
-
-        steady = SteadyGenerator(first, next_best=next_best)
-        steady.set_portrait(coarse)
-        before = steady.generate(image).copy()
-        first.generator.fault = "lost"  # type: ignore[attr-defined]
-        after = steady.generate(image)
-        assert compare(before, after).greatest <= 1
-        assert asked == [frozenset({("onnxruntime", "cpu")})]
-        assert steady.info.runtime == "openvino"
-        assert any("fell out" in change for change in steady.changes)
-        steady.close()
-
-    def test_when_nothing_is_left_both_reasons_are_told(
-        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
-    ) -> None:
-        def nothing(broken: frozenset[tuple[str, str]]) -> Choice:
-            raise RuntimeUnavailable("Nothing else is installed.")
-
-        steady = SteadyGenerator(self._choice("ov", "lost", cache), next_best=nothing)
-        steady.set_portrait(coarse)
-        with pytest.raises(EngineFailed, match=r"fell out.*Nothing else"):
-            steady.generate(image)
-
     def test_the_better_one_takes_over_without_a_gap(
         self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
     ) -> None:
         built = threading.Event()
 
-        def better() -> Choice:
-            built.wait(30)
-            return self._choice("ov", "none", cache)
+        def better() -> Generator:
+            assert built.wait(30)
+            return self._coarse("openvino", "CPU", cache)
 
-        steady = SteadyGenerator(self._choice("ort", "none", cache), better=better)
-        steady.set_portrait(coarse)
-        pictures = [steady.generate(image).copy()]
-        assert steady.info.runtime == "onnxruntime"
+        generator = TakeoverGenerator(self._coarse("onnxruntime", "cpu", cache), better)
+        generator.set_portrait(coarse)
+        before = generator.generate(image).copy()
+        assert generator.info.runtime == "onnxruntime"
         built.set()
-        steady.wait_for_better(30)
-        pictures.append(steady.generate(image).copy())
-        assert steady.info.runtime == "openvino"
-        assert compare(*pictures).greatest <= 1
-        steady.close()
+        generator.wait(30)
+        after = generator.generate(image)
+        assert generator.info.runtime == "openvino"
+        assert compare(before, after).greatest <= 1
+        generator.close()
 
-    def test_a_better_one_that_fails_leaves_the_first(
+    def test_one_that_cannot_be_opened_leaves_the_first(
         self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
     ) -> None:
-        def better() -> Choice:
-            raise RuntimeUnavailable("Out of GPU memory.")
+        def better() -> Generator:
+            raise EngineFailed("Out of GPU memory.")
 
-        steady = SteadyGenerator(self._choice("ort", "none", cache), better=better)
-        steady.set_portrait(coarse)
-        steady.wait_for_better(30)
-        steady.generate(image)
-        assert any("Out of GPU memory" in change for change in steady.changes)
-        steady.close()
+        generator = TakeoverGenerator(self._coarse("onnxruntime", "cpu", cache), better)
+        generator.set_portrait(coarse)
+        generator.wait(30)
+        generator.generate(image)
+        assert generator.better_failed == "Out of GPU memory."
+        assert generator.info.runtime == "onnxruntime"
+        generator.close()
+
+    def test_one_of_another_network_is_refused(
+        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        way = next(w for w in ways() if (w.runtime, w.device) == ("openvino", "CPU"))
+        generator = TakeoverGenerator(
+            self._coarse("onnxruntime", "cpu", cache),
+            lambda: way.open(random_model(), Wish("f32"), cache),
+        )
+        generator.set_portrait(coarse)
+        generator.wait(30)
+        generator.generate(image)
+        assert generator.spec.tier == "coarse"
+        assert "tensors do not fit" in str(generator.better_failed)
+        generator.close()
+
+    def test_closed_before_it_is_ready(self, cache: EngineCache) -> None:
+        built = threading.Event()
+        late = _Faulty(self._coarse("openvino", "CPU", cache), "none")
+
+        def better() -> Generator:
+            assert built.wait(30)
+            return late
+
+        generator = TakeoverGenerator(self._coarse("onnxruntime", "cpu", cache), better)
+        generator.close()
+        built.set()
+        generator.wait(30)
+        assert late.closed
+
+    def test_without_a_gpu_it_just_opens(self, cache: EngineCache) -> None:
+        if any(way.is_gpu for way in usable_ways()):
+            pytest.skip("a GPU is here")
+        generator = open_at_once("coarse", cache=cache)
+        assert generator.info.runtime == "openvino"
+        generator.close()
 
 
 KEY = CacheKey("a" * 64, "engine", "module", "1.2.3", ("SM89",), "f16", "x[1]")

@@ -143,7 +143,7 @@ def test_a_module_that_is_missing_says_how_to_get_it() -> None:
 
 @pytest.mark.skipif(_has(RTX), reason="a GPU for it is here")
 def test_without_a_gpu_running_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeUnavailable, match="driver|GPU|serve"):
+    with pytest.raises(RuntimeUnavailable, match=r"driver|GPU|serve"):
         TensorRtGenerator(coarse_graph(), EngineCache(tmp_path), module=RTX)
 
 

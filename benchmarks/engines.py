@@ -1,0 +1,209 @@
+"""Generator latency: every runtime and precision that opens here, side by side in one run.
+
+    python -m benchmarks.engines [--tiers small base] [--frames 200] [--json OUT]
+
+Runtimes take turns frame block by frame block, so that other load on the machine falls on all of
+them alike. Wall time is what a viewer waits for; processor time (of all threads) is nearly free
+of the noise of a busy machine. Weights are the shipped ones, or made up where none are shipped
+(the time is the same).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.environment import environment
+from engines.build import RTX, build_engine
+from engines.cache import EngineCache
+from engines.contract import EngineError, Generator, PortraitTensors
+from engines.graph import ENCODER, GENERATOR
+from engines.models import Model, WeightsModel, load_model_of, shipped_tiers, template
+from engines.parity import check_parity, make_reference, reference_images
+from engines.ways import Wish, ways
+from engines.weights import Weights, template_weights
+from puppet.draw import DRAW_STYLE
+
+BLOCK = 10
+WARM_UP = 5
+PRECISIONS = {"openvino": ("bf16", "f32"), "torch": ("auto",)}
+
+
+@dataclass
+class Row:
+    """One runtime's result, times in milliseconds per frame."""
+
+    tier: str
+    runtime: str
+    version: str
+    device: str
+    precision: str
+    open_ms: float
+    set_portrait_ms: float
+    wall_median: float
+    wall_p95: float
+    processor_median: float
+    mean_error: float
+    """Against the float32 reference, of 255."""
+
+
+@dataclass
+class _Entrant:
+    generator: Generator
+    open_ms: float
+    mean_error: float
+    wall: list[float]
+    processor: list[float]
+    set_portrait: list[float]
+
+
+def main() -> None:
+    """Measures and prints; see the module."""
+    parser = argparse.ArgumentParser(description="Generator latency of every runtime")
+    parser.add_argument("--tiers", nargs="+", default=["coarse", "small", "base"])
+    parser.add_argument("--frames", type=int, default=200)
+    parser.add_argument("--threads", type=int, nargs="+", default=[0], help="0: the default")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    options = parser.parse_args()
+    block = environment()
+    rows: list[Row] = []
+    builds: list[dict[str, Any]] = []
+    for tier in options.tiers:
+        model = open_model(tier)
+        rows += measure(model, options.frames, options.threads)
+        builds += measure_build(model)
+    print_table(rows, builds, block)
+    if options.json:
+        result = {"environment": block, "rows": [asdict(r) for r in rows], "builds": builds}
+        beside = options.json.with_name(options.json.name + ".part")
+        beside.write_text(json.dumps(result, indent=1) + "\n")
+        os.replace(beside, options.json)
+
+
+def open_model(tier: str) -> Model:
+    """The shipped tier, or its network with made-up weights."""
+    if tier in shipped_tiers():
+        return load_model_of(tier)
+    rng = np.random.default_rng(0)
+    shapes = {
+        **template_weights(template(f"{tier}.{GENERATOR}.f32.onnx")),
+        **template_weights(template(f"{tier}.{ENCODER}.f32.onnx")),
+    }
+    tensors = {
+        name: (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float16)
+        for name, shape in sorted(shapes.items())
+    }
+    return WeightsModel(Weights(tensors, tier, DRAW_STYLE, 1, "made up"))
+
+
+def measure(model: Model, frames: int, threads: list[int]) -> list[Row]:
+    """All runtimes on one model, in turns."""
+    cache = EngineCache()
+    reference = make_reference(model, cache)
+    entrants = _open_all(model, threads, cache)
+    for entrant in entrants:
+        _run(entrant, reference.portrait, WARM_UP)
+        entrant.wall.clear()
+        entrant.processor.clear()
+    for _ in range(max(1, frames // BLOCK)):
+        for entrant in entrants:
+            _run(entrant, reference.portrait, BLOCK)
+    rows = [_row(model.tier, entrant) for entrant in entrants]
+    for entrant in entrants:
+        entrant.generator.close()
+    return rows
+
+
+def measure_build(model: Model) -> list[dict[str, Any]]:
+    """Time and size of the TensorRT engine; empty where the module is not installed."""
+    try:
+        build_engine(model.generator("f16"))
+        engine = build_engine(model.generator("f16"))
+    except EngineError as error:
+        print(f"{model.tier}: TensorRT engine not built: {error}")
+        return []
+    return [
+        {
+            "tier": model.tier,
+            "module": RTX,
+            "version": engine.version,
+            "targets": list(engine.targets),
+            "build_ms": round(engine.seconds * 1e3, 1),
+            "bytes": len(engine.data),
+        }
+    ]
+
+
+def _open_all(model: Model, threads: list[int], cache: EngineCache) -> list[_Entrant]:
+    reference = make_reference(model, cache)
+    entrants = []
+    for way in ways():
+        for precision in PRECISIONS.get(way.runtime, ("auto",)):
+            for count in threads:
+                started = time.perf_counter()
+                try:
+                    way.probe()
+                    generator = way.open(model, Wish(precision, count or None), cache)
+                    opened = (time.perf_counter() - started) * 1e3
+                    error = check_parity(generator, reference).mean
+                except EngineError as refused:
+                    print(f"{model.tier}: not run: {way.runtime} on {way.device}: {refused}")
+                    break
+                entrants.append(_Entrant(generator, opened, error, [], [], []))
+    return entrants
+
+
+def _run(entrant: _Entrant, portrait: PortraitTensors, frames: int) -> None:
+    images = reference_images()
+    started = time.perf_counter()
+    entrant.generator.set_portrait(portrait)
+    entrant.set_portrait.append((time.perf_counter() - started) * 1e3)
+    for index in range(frames):
+        wall, processor = time.perf_counter(), time.process_time()
+        entrant.generator.generate(images[index % len(images)])
+        entrant.processor.append((time.process_time() - processor) * 1e3)
+        entrant.wall.append((time.perf_counter() - wall) * 1e3)
+
+
+def _row(tier: str, entrant: _Entrant) -> Row:
+    info = entrant.generator.info
+    return Row(
+        tier=tier,
+        runtime=info.runtime,
+        version=info.version,
+        device=info.device,
+        precision=info.precision,
+        open_ms=round(entrant.open_ms, 1),
+        set_portrait_ms=round(float(np.median(entrant.set_portrait)), 2),
+        wall_median=round(float(np.median(entrant.wall)), 2),
+        wall_p95=round(float(np.quantile(entrant.wall, 0.95)), 2),
+        processor_median=round(float(np.median(entrant.processor)), 2),
+        mean_error=round(entrant.mean_error, 4),
+    )
+
+
+def print_table(rows: list[Row], builds: list[dict[str, Any]], block: dict[str, Any]) -> None:
+    """A table for people; the file is for machines."""
+    print(json.dumps(block))
+    print(f"{'tier':7} {'runtime':16} {'prec':5} {'median':>8} {'p95':>8} {'cpu':>8} {'error':>7}")
+    for row in rows:
+        print(
+            f"{row.tier:7} {row.runtime:16} {row.precision:5} {row.wall_median:8.2f} "
+            f"{row.wall_p95:8.2f} {row.processor_median:8.2f} {row.mean_error:7.4f}  {row.device}"
+        )
+    for build in builds:
+        print(
+            f"{build['tier']:7} {build['module']} engine: built in {build['build_ms']:.0f} ms, "
+            f"{build['bytes'] / 1e6:.1f} MB, {', '.join(build['targets'])}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""A generator on air from the first second: it starts on the processor while the GPU's engine is
+still being built or compiled, and the GPU takes over between two frames when it is ready.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.contract import (
+    EngineError,
+    Generator,
+    GeneratorSpec,
+    LandmarkImage,
+    PortraitTensors,
+    RuntimeInfo,
+)
+from engines.models import load_model_of
+from engines.runtimes import choose_generator, open_generator
+from engines.ways import AUTO, usable_ways
+
+_log = logging.getLogger(__name__)
+
+
+class TakeoverGenerator:
+    """Runs `first` until what `better` opens in a thread of its own is ready.
+
+    Both must be of the same weights: the better one gets the same portrait tensors. If it cannot
+    be opened, or does not take them, the first goes on; `better_failed` then says why.
+    """
+
+    def __init__(self, first: Generator, better: Callable[[], Generator]) -> None:
+        self._current = first
+        self.spec: GeneratorSpec = first.spec
+        self.info: RuntimeInfo = first.info
+        self._portrait: PortraitTensors | None = None
+        self._lock = threading.Lock()
+        self._ready: Generator | None = None
+        self._closed = False
+        self.better_failed: str | None = None
+        self._thread = threading.Thread(
+            target=self._open, args=(better,), name="engine-build", daemon=True
+        )
+        self._thread.start()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Waits until the better generator is open or has failed to open."""
+        self._thread.join(timeout_s)
+
+    def set_portrait(self, tensors: PortraitTensors) -> None:
+        """See engines.contract.Generator."""
+        self._current.set_portrait(tensors)
+        self._portrait = tensors
+
+    def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
+        """See engines.contract.Generator."""
+        with self._lock:
+            ready, self._ready = self._ready, None
+        if ready is not None:
+            self._go_over(ready)
+        return self._current.generate(image)
+
+    def close(self) -> None:
+        """See engines.contract.Generator. Does not wait for a build under way."""
+        with self._lock:
+            self._closed = True
+            ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.close()
+        self._current.close()
+
+    def _open(self, better: Callable[[], Generator]) -> None:
+        try:
+            generator = better()
+        except EngineError as error:
+            self.better_failed = str(error)
+            _log.warning("No better runtime took over: %s", error)
+            return
+        with self._lock:
+            if not self._closed:
+                self._ready = generator
+                return
+        generator.close()
+
+    def _go_over(self, ready: Generator) -> None:
+        try:
+            if self._portrait is not None:
+                ready.set_portrait(self._portrait)
+        except EngineError as error:
+            self.better_failed = str(error)
+            _log.warning("%s cannot take over: %s", ready.info.runtime, error)
+            ready.close()
+            return
+        before, self._current = self._current, ready
+        self.spec, self.info = ready.spec, ready.info
+        before.close()
+        _log.info("%s on %s took over.", ready.info.runtime, ready.info.device)
+
+
+def open_at_once(tier: str = AUTO, *, runtime: str = AUTO, **wishes: Any) -> Generator:
+    """In place of engines.runtimes.open_generator, for a live loop.
+
+    With 'auto' and a usable GPU, a processor runs the same network at once and the GPU takes over
+    when its engine is built; otherwise it is open_generator. Raises the same.
+    """
+    gpus = [(way.runtime, way.device) for way in usable_ways() if way.is_gpu]
+    free = runtime == AUTO and wishes.get("device", AUTO) == AUTO
+    if not gpus or not free or wishes.get("require_gpu"):
+        return open_generator(tier, runtime=runtime, **wishes)
+    if tier == AUTO:
+        model = load_model_of(weights=wishes.get("weights"), onnx=wishes.get("onnx"), gpu=True)
+        tier = model.tier
+    first = choose_generator(tier, without=frozenset(gpus), **wishes).generator
+    return TakeoverGenerator(first, lambda: open_generator(tier, **wishes))
