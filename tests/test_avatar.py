@@ -40,6 +40,7 @@ from puppet.avatar.tensors import portrait_tensors
 from puppet.contract import BundleError, PictureError, Rgb, UserError
 from puppet.draw import DRAW_STYLE
 from puppet.track import find_faces
+from puppet.track.follow import face_box, overlap
 
 PORTRAITS = Path(__file__).resolve().parents[2] / "shared" / "corpus" / "portraits"
 CONSENT = Consent("public-domain", "Eileen Collins (NASA)")
@@ -101,7 +102,9 @@ def test_the_matte_is_a_head_and_shoulders(made: Avatar) -> None:
 
 def test_the_background_is_empty_and_the_rest_is_untouched(made: Avatar) -> None:
     assert made.background.shape == made.picture.shape == (512, 512, 3)
-    assert find_faces(made.background) == []
+    (person,) = find_faces(made.picture)
+    for ghost in find_faces(made.background):  # detectors also see faces in clouds
+        assert overlap(face_box(ghost), face_box(person)) < 0.2
     away = made.picture_matte == 0
     away = cv2.erode(away.astype(np.uint8), np.ones((41, 41))) > 0
     assert away.sum() > 5000
@@ -250,7 +253,9 @@ def test_the_founding_portraits(name: str, tmp_path: Path) -> None:
     avatar = create_avatar(path, name, Consent("public-domain"), folder=tmp_path / "a.avatar")
     assert (avatar.matte[oval_mask(avatar.landmarks) > 0] > 240).mean() > 0.98
     assert 0.15 < (avatar.matte > 127).mean() < 0.9
-    assert find_faces(avatar.background) == []
+    (person,) = find_faces(avatar.picture)
+    for ghost in find_faces(avatar.background):
+        assert overlap(face_box(ghost), face_box(person)) < 0.2
 
 
 # The parts
@@ -448,7 +453,7 @@ def truncate(folder: Path) -> None:
 
 NAN_POINTS = np.zeros((478, 3), np.float32)
 NAN_POINTS[7, 1] = np.nan
-HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "changed file": (flip_a_bit, "portrait.png is not the file"),
     "missing file": (lambda folder: (folder / "matte.png").unlink(), "matte.png is missing"),
     "no manifest": (lambda folder: (folder / "avatar.json").unlink(), "avatar.json is missing"),

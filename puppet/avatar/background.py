@@ -15,7 +15,7 @@ from puppet.contract import Rgb
 
 _COARSE = 96
 _MEDIUM = 320
-_GROW_SHARE = 0.022  # of the person's size: the matte never covers all of its own edge
+_GROW_SHARE = 0.035  # of the person's size: the matte never covers all of its own edge
 
 
 def remove_person(picture: Rgb, person: NDArray[np.float32]) -> Rgb:

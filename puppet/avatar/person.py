@@ -72,7 +72,7 @@ def person_in_picture(
         return inside
     centre_x, centre_y = box.x + box.side / 2, box.y + box.side / 2
     around = np.zeros((height, width), np.float32)
-    covered = np.zeros((height, width), np.bool_)
+    covered = np.zeros((height, width), np.float32)
     for side in _growing_sides(box.side, max(height, width)):
         # Bodies are below faces: the view grows downwards more than upwards.
         view = CropBox(centre_x - side / 2, centre_y - side * 0.42, side)
@@ -80,10 +80,10 @@ def person_in_picture(
             seen = segmenter.person(np.asarray(cut(picture, view, _SEEN), np.uint8))
         else:
             seen = _continued(in_crop, box, view)
-        here = _covers(view, width, height)
-        fresh = here & ~covered
-        around[fresh] = _pasted(seen, view, width, height)[fresh]
-        covered |= here
+        share = (1 - covered) * _sureness(view, width, height)
+        around += share * _pasted(seen, view, width, height)
+        covered += share
+    around /= np.maximum(covered, 1e-3)
     # A soft hand-over from the crop's answer to the wider views'.
     near = np.clip(cv2.distanceTransform(known.astype(np.uint8), cv2.DIST_L2, 3), 0, None)
     trust = np.clip(np.asarray(near, np.float32) / max(1.0, 0.06 * box.side), 0, 1)
@@ -119,6 +119,16 @@ def _pasted(
         values, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return np.asarray(pasted, np.float32)
+
+
+def _sureness(view: CropBox, width: int, height: int) -> NDArray[np.float32]:
+    """1 inside a view, falling to 0 at its edges and outside: views hand over softly."""
+
+    def along(start: float, length: int) -> NDArray[np.float64]:
+        inside = np.minimum(np.arange(length) - start, start + view.side - 1 - np.arange(length))
+        return np.clip(inside / (0.12 * view.side), 0, 1)
+
+    return np.outer(along(view.y, height), along(view.x, width)).astype(np.float32)
 
 
 def _covers(box: CropBox, width: int, height: int) -> NDArray[np.bool_]:
