@@ -35,6 +35,7 @@ from puppet.pipeline.offline import render
 from puppet.pipeline.opening import Openers, open_together
 from puppet.pipeline.report import Report
 from puppet.pipeline.settings import LiveSettings, Look, RenderSettings
+from tests.faces import face
 from tests.performing import (
     KeepingSink,
     NoTracker,
@@ -59,9 +60,9 @@ def avatar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of an unmistakable driver, with a tone."""
+    """A second of an unmistakable driver, with a tone."""
     path = tmp_path_factory.mktemp("clip") / "driver.mp4"
-    return write_clip(path, driver_frames(60), tone=True)
+    return write_clip(path, driver_frames(30), tone=True)
 
 
 @pytest.fixture(autouse=True)
@@ -253,9 +254,8 @@ def test_a_silent_source_is_told_and_bridged_and_taken_up_again(avatar: Path) ->
     run.run()
     assert kinds(told).count("source-silent") == 1
     assert kinds(told).count("source-back") == 1
-    times = np.array([picture.captured_at_ns for picture in kept.pictures]) / 1e9
-    assert len(times) > 25  # 20 frames, and the portrait went on by itself in between
-    assert np.diff(times).max() < 1.0
+    bridging = np.diff([picture.index for picture in kept.pictures]) == 0
+    assert bridging.sum() >= 4  # the portrait went on by itself in between
 
 
 def test_the_error_of_a_source_ends_the_run_and_the_file_is_finished(
@@ -294,7 +294,7 @@ def failing_after(pictures: int, fails_for: int = 1) -> Callable[..., Generator]
 
 
 def test_a_generator_that_breaks_down_is_replaced_by_another_runtime(avatar: Path) -> None:
-    run, kept, told = scripted(avatar, moving_faces(150), opener=failing_after(8))
+    run, kept, told = scripted(avatar, [face()] * 150, opener=failing_after(8))
     report = run.run()
     assert len(report.fallbacks) == 1
     assert "the device was lost" in report.fallbacks[0]
@@ -302,9 +302,9 @@ def test_a_generator_that_breaks_down_is_replaced_by_another_runtime(avatar: Pat
     assert report.runtime["runtime"] not in first
     assert kinds(told).count("runtime-fallback") == 1
     assert len(kept.pictures) > 15
-    # Both runtimes show the same portrait.
+    # Both runtimes show the same portrait of a driver who does not move.
     before, after = kept.pictures[5].rgb, kept.pictures[-1].rgb
-    assert np.abs(before.astype(int) - after.astype(int)).mean() < 12
+    assert np.abs(before.astype(int) - after.astype(int)).mean() < 3
 
 
 def test_when_no_runtime_is_left_the_run_ends_with_the_reason(avatar: Path) -> None:
@@ -483,17 +483,17 @@ def test_render_makes_every_frame_the_same_each_time_with_sound(
         )
         for n in range(2)
     ]
-    assert reports[0].frames_out == 60
+    assert reports[0].frames_out == 30
     assert reports[0].dropped["source"] == 0
     one, two = (read_clip(tmp_path / f"{n}.mp4") for n in range(2))
-    assert len(one) == 60
+    assert len(one) == 30
     assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     assert streams_of(tmp_path / "0.mp4") == ["audio", "video"]
-    assert ("rendering", 60, 60) in seen
+    assert ("rendering", 30, 30) in seen
     assert max(share_of_driver(rgb) for rgb in one) == 0.0
     assert all(shows_label(rgb) for rgb in one)
     # The portrait moves with the driver's head.
-    assert np.abs(one[9].astype(int) - one[28].astype(int)).mean() > 1
+    assert np.abs(one[9].astype(int) - one[27].astype(int)).mean() > 1
 
 
 def test_render_without_a_face_says_so(avatar: Path, tmp_path: Path) -> None:

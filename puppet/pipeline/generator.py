@@ -56,7 +56,7 @@ class GeneratorKeeper:
         opener: Callable[..., Generator] | None = None,
     ) -> None:
         """Opens the generator: SpecMismatch, RuntimeUnavailable. `opener` replaces
-        `engines.runtimes.open_generator` (other kinds of engine, and injected faults)."""
+        `engines.takeover.open_at_once` (other kinds of engine, and injected faults)."""
         self._settings = settings
         self._events = events
         self._opener = opener
@@ -64,7 +64,7 @@ class GeneratorKeeper:
         self._broken: list[str] = []
         self.fallbacks: list[str] = []
         self._generator = self._open(settings.runtime, settings.device)
-        events.tell("runtime", f"The portrait is computed by {self.describe()}.")
+        self._tell()
 
     @property
     def spec(self) -> GeneratorSpec:
@@ -94,20 +94,28 @@ class GeneratorKeeper:
         """(512, 512, 4) uint8 RGBA, valid until the next call. Raises EngineFailed at the end."""
         while True:
             try:
-                return self._generator.generate(image)
+                picture = self._generator.generate(image)
             except EngineFailed as error:
                 self._replace(error)
+                continue
+            if self._generator.info is not self._told:  # a GPU has taken over
+                self._tell()
+            return picture
 
     def close(self) -> None:
         self._generator.close()
+
+    def _tell(self) -> None:
+        self._told = self._generator.info
+        self._events.tell("runtime", f"The portrait is computed by {self.describe()}.")
 
     def _open(self, runtime: str, device: str) -> Generator:
         wanted = self._settings
         opener = self._opener
         if opener is None:
-            from engines.runtimes import open_generator
+            from engines.takeover import open_at_once
 
-            opener = open_generator
+            opener = open_at_once
         return opener(
             wanted.tier,
             weights=wanted.weights,
@@ -133,6 +141,7 @@ class GeneratorKeeper:
                     self._generator.set_portrait(self._tensors_for(self._generator.spec))
             except EngineError:
                 continue
+            self._told = self._generator.info
             told = f"{was} failed ({failure}); {self.describe()} took over."
             self.fallbacks.append(told)
             self._events.tell("runtime-fallback", told)
