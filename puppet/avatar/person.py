@@ -94,13 +94,17 @@ def person_in_picture(
 
 def _outside_margin(box: CropBox, width: int, height: int) -> NDArray[np.bool_]:
     """Pixels of the crop whose nearest crop edge is the picture's own edge or beyond."""
-    rows, columns = np.mgrid[0:height, 0:width]
-    left = np.where(box.x <= 0, np.inf, columns - box.x)
-    right = np.where(box.x + box.side >= width, np.inf, box.x + box.side - columns)
-    top = np.where(box.y <= 0, np.inf, rows - box.y)
-    bottom = np.where(box.y + box.side >= height, np.inf, box.y + box.side - rows)
-    nearest = np.minimum(np.minimum(left, right), np.minimum(top, bottom))
-    return np.asarray(nearest >= 0.06 * box.side, np.bool_)
+
+    def along(start: float, length: int) -> NDArray[np.bool_]:
+        at = np.arange(length)
+        clear = np.ones(length, np.bool_)
+        if start > 0:
+            clear &= at - start >= 0.06 * box.side
+        if start + box.side < length:
+            clear &= start + box.side - at >= 0.06 * box.side
+        return clear
+
+    return np.asarray(np.outer(along(box.y, height), along(box.x, width)), np.bool_)
 
 
 def _growing_sides(start: float, longest: float) -> list[float]:
