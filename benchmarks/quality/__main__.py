@@ -24,6 +24,7 @@ from benchmarks.quality.methods import Animator, EngineChoice, open_animators
 from benchmarks.quality.perceptual import Perceptual
 from benchmarks.quality.reenact import Measured, Protocol, Tools, measure_clip
 from benchmarks.quality.report import as_json, print_tables, write_json, write_png, write_sheet
+from benchmarks.quality.tuning import Tuner
 from engines.contract import PICTURE_SIZE, EngineError
 from puppet.avatar.person import Segmenter
 from puppet.contract import PuppetError
@@ -50,7 +51,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--clips", type=Path, required=True, help="folder of clips")
     parser.add_argument("--json", type=Path, required=True, help="result file")
-    parser.add_argument("--shots", type=int, default=1, help="pictures of the person (1)")
+    parser.add_argument(
+        "--shots",
+        type=int,
+        default=0,
+        metavar="K",
+        help="tune the generator on K pictures of the person; 1 is the portrait alone (0: do not)",
+    )
+    parser.add_argument("--tune-minutes", type=float, default=2.75, help="at most, a clip (2.75)")
     parser.add_argument("--size", type=int, default=512, help="side of the compared pictures (512)")
     parser.add_argument("--frames", default="10", help="frames a clip, or 'all' (10)")
     parser.add_argument("--dump", type=Path, help="folder for truth and results as PNG")
@@ -67,16 +75,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 64 <= options.size <= PICTURE_SIZE:
         parser.error(f"--size must be 64 to {PICTURE_SIZE}")
-    if options.shots < 1:
-        parser.error("--shots must be at least 1")
+    if options.shots < 0:
+        parser.error("--shots must be at least 0")
     try:
         options.frames = None if options.frames == "all" else int(options.frames)
     except ValueError:
         parser.error("--frames is a number or 'all'")
     if options.frames is not None and options.frames < 1:
         parser.error("--frames must be at least 1")
-    if options.shots > 1:
-        parser.error("several shots need tuning, which this version does not have yet")
     return options
 
 
@@ -86,9 +92,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     cv2.setNumThreads(1)
     where = environment()
     notes: list[str] = []
-    animators, missing = open_animators(
-        EngineChoice(options.tier, options.weights, options.runtime, options.precision)
-    )
+    chosen = EngineChoice(options.tier, options.weights, options.runtime, options.precision)
+    animators, missing = open_animators(chosen)
     perceptual, without = open_perceptual(options.perceptual)
     notes += [note for note in (missing, without) if note]
     for note in notes:
@@ -96,7 +101,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     tools = Tools(Segmenter(), FaceReader(), perceptual)
     protocol = Protocol(options.size, options.frames, options.shots)
     try:
-        clips, measured, skipped = measure_all(options, animators, tools, protocol, console)
+        tuner = None
+        if options.shots and "generator" in animators:
+            tuner = Tuner(chosen, tools.segmenter, options.tune_minutes)
+        clips, measured, skipped = measure_all(options, animators, tools, protocol, tuner, console)
         followed = (
             follow_all(options, clips, animators, tools, skipped, console) if options.cross else []
         )
@@ -115,6 +123,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         "shots": options.shots,
         "methods": {name: animator.about for name, animator in animators.items()},
     }
+    if tuner is not None:
+        content["settings"]["tuning"] = {"minutes": options.tune_minutes, "error": tuner.gains}
     if options.cross:
         content["cross"] = cross_json(followed, animators)
     write_json(options.json, content)
@@ -152,6 +162,7 @@ def measure_all(
     animators: Mapping[str, Animator],
     tools: Tools,
     protocol: Protocol,
+    tuner: Tuner | None,
     console: Console,
 ) -> tuple[list[Clip], list[Measured], dict[str, str]]:
     """Every clip that can be used, and why the others cannot."""
@@ -164,7 +175,9 @@ def measure_all(
             status.update(f"{path.name} ({k + 1} of {len(paths)})")
             try:
                 clip = track_clip(path)
-                measured.append(measure_clip(clip, animators, tools, protocol, dump=options.dump))
+                measured.append(
+                    measure_clip(clip, animators, tools, protocol, dump=options.dump, tune=tuner)
+                )
                 clips.append(clip)
             except Unusable as error:
                 skipped[path.name] = str(error)

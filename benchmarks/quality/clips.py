@@ -82,11 +82,11 @@ def track_clip(path: Path) -> Clip:
             times[frame.index] = frame.captured_at_ns
             if face is None:
                 continue
-            box = face_box(face)
-            if previous is not None and overlap(box, previous) < _SAME_FACE:
+            here = face_box(face)
+            if previous is not None and overlap(here, previous) < _SAME_FACE:
                 note = f"used up to a cut at frame {frame.index}"
                 break
-            faces[frame.index], previous = face, box
+            faces[frame.index], previous = face, here
     except SourceError as error:
         raise Unusable(str(error)) from error
     finally:
@@ -115,10 +115,11 @@ def square(face: Landmarks) -> CropBox:
 
 
 def choose(clip: Clip, *, frames: int | None, shots: int) -> Choice:
-    """The portrait is the first frame with a face. The tests are `frames` others spread evenly
-    (all others for None) and do not depend on the number of shots, so that results of several
-    numbers can be compared; further shots are spread evenly over what lies at least two frames
-    from any test (with all frames, tests make room for shots instead). Raises Unusable.
+    """The portrait is the first frame with a face, and the first shot. The tests are `frames`
+    others spread evenly (all others for None) and do not depend on the number of shots, so that
+    results of several numbers can be compared. Further shots are spread evenly over what lies at
+    least three frames from any test; with all frames, tests keep that distance from the shots.
+    Raises Unusable.
     """
     seen = sorted(clip.faces)
     portrait, others = seen[0], seen[1:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +19,9 @@ from puppet.draw import DRAW_STYLE, LandmarkPainter
 if TYPE_CHECKING:
     import torch
 
+    from calibrate.tune import Tuned
+    from engines.network import Network, Portrait
+
 METHODS = ("still", "coarse", "generator")
 
 
@@ -26,7 +31,10 @@ class Animator(Protocol):
     about: dict[str, str]
     """What really computes, for the report."""
 
-    def sit(self, sitter: Sitter) -> None: ...
+    def sit(self, sitter: Sitter, tuned: Tuned | None = None) -> None:
+        """`tuned`: what calibration made of this sitter; methods without weights ignore it."""
+        ...
+
     def picture(self, driving: Landmarks) -> Rgb:
         """(512, 512, 3), a new array; `driving` in the pixels of the 512 square."""
         ...
@@ -49,7 +57,7 @@ class Still:
     def __init__(self) -> None:
         self.about = {"runtime": "none"}
 
-    def sit(self, sitter: Sitter) -> None:
+    def sit(self, sitter: Sitter, tuned: Tuned | None = None) -> None:
         self._plain = sitter.plain
 
     def picture(self, driving: Landmarks) -> Rgb:
@@ -62,17 +70,10 @@ class Engine:
     def __init__(self, choice: EngineChoice) -> None:
         """Raises EngineError."""
         from engines.models import load_model_of
-        from engines.runtimes import open_generator
 
+        self._choice = choice
         self._model = load_model_of(choice.tier, weights=choice.weights)
-        self._generator: Generator = open_generator(
-            choice.tier,
-            weights=choice.weights,
-            runtime=choice.runtime,
-            precision=choice.precision,
-            threads=1,
-            expected_draw_style=DRAW_STYLE,
-        )
+        self._base = self._generator = self._open(choice.weights)
         info, spec = self._generator.info, self._generator.spec
         self.about = {
             "tier": spec.tier,
@@ -82,18 +83,52 @@ class Engine:
             "precision": info.precision,
         }
 
-    def sit(self, sitter: Sitter) -> None:
+    def sit(self, sitter: Sitter, tuned: Tuned | None = None) -> None:
         from engines.encode import encode_portrait
 
         self._painter = LandmarkPainter(sitter.landmarks)
         contours = self._painter.paint(sitter.landmarks).contours.copy()
         tensors = encode_portrait(sitter.portrait, sitter.matte, contours, model=self._model)
+        if self._generator is not self._base:
+            self._generator.close()
+        self._generator = self._base
+        if tuned is not None and self._base.spec.tier == tuned.network.tier:
+            self._generator = self._open_tuned(tuned)
+            tensors |= tuned.portrait
         self._generator.set_portrait(tensors)
         self._background = sitter.background
 
     def picture(self, driving: Landmarks) -> Rgb:
         rgba = self._generator.generate(self._painter.paint(driving))
         return compose(rgba, self._background)
+
+    def _open(self, weights: Path | None) -> Generator:
+        from engines.runtimes import open_generator
+
+        return open_generator(
+            self._choice.tier,
+            weights=weights,
+            runtime=self._choice.runtime,
+            precision=self._choice.precision,
+            threads=1,
+            expected_draw_style=DRAW_STYLE,
+        )
+
+    def _open_tuned(self, tuned: Tuned) -> Generator:
+        from engines.graph import GRAPH_VERSION
+        from engines.weights import write_weights
+
+        tensors = {k: v.detach().numpy() for k, v in tuned.network.state_dict().items()}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights.safetensors"
+            write_weights(
+                path,
+                tensors,
+                tier=tuned.network.tier,
+                draw_style=DRAW_STYLE,
+                version=GRAPH_VERSION,
+            )
+            return self._open(path)
 
 
 class Trained:
@@ -102,40 +137,27 @@ class Trained:
     def __init__(self, weights: Path) -> None:
         """Raises SpecMismatch."""
         import torch
-        from safetensors import SafetensorError, safe_open
-
-        from engines.network import Network
 
         torch.set_num_threads(1)
-        try:
-            with safe_open(weights, "pt") as stored:  # type: ignore[no-untyped-call]
-                metadata = stored.metadata() or {}
-                tensors = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise SpecMismatch(f"The weights {weights} cannot be read: {error}.") from error
-        if metadata.get("draw_style") != DRAW_STYLE:
-            raise SpecMismatch(
-                f"{weights} was trained on the drawing {metadata.get('draw_style')!r}, "
-                f"but this version draws {DRAW_STYLE!r}."
-            )
-        tier = metadata.get("tier", "small")
-        self._network = Network(tier).eval().requires_grad_(False)
-        try:
-            self._network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise SpecMismatch(f"{weights} is not of the {tier!r} network: {error}") from error
-        self.about = {"tier": tier, "runtime": f"torch {torch.__version__}", "precision": "f32"}
-        if "step" in metadata:
-            self.about["step"] = metadata["step"]
+        self.network, step = load_trained(weights)
+        version = f"torch {torch.__version__}"
+        self.about = {"tier": self.network.tier, "runtime": version, "precision": "f32"}
+        if step:
+            self.about["step"] = step
 
-    def sit(self, sitter: Sitter) -> None:
+    def sit(self, sitter: Sitter, tuned: Tuned | None = None) -> None:
         import torch
 
         self._painter = LandmarkPainter(sitter.landmarks)
         contours = self._painter.paint(sitter.landmarks).contours
         four = np.dstack((sitter.portrait, sitter.matte))
+        self._now = self.network if tuned is None else tuned.network
         with torch.inference_mode():
-            self._portrait = self._network.encoder(_planes(four), _planes(contours))
+            portrait: Portrait = self._now.encoder(_planes(four), _planes(contours))
+            if tuned is not None:
+                own = {name: torch.from_numpy(values) for name, values in tuned.portrait.items()}
+                portrait = portrait._replace(**own)
+        self._portrait = portrait
         self._background = sitter.background
 
     def picture(self, driving: Landmarks) -> Rgb:
@@ -146,9 +168,38 @@ class Trained:
 
         motion = torch.from_numpy(image.motion).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            moved = self._network.generator(_planes(image.contours), motion, self._portrait)
+            moved = self._now.generator(_planes(image.contours), motion, self._portrait)
             both = torch.cat((moved.rgb, moved.alpha), 1)[0].clamp(0, 1)
             return np.asarray((both * 255).round().byte().permute(1, 2, 0).numpy(), np.uint8)
+
+
+def load_trained(weights: Path) -> tuple[Network, str]:
+    """The network of a weights file of calibrate.train, and at which step it was written ('' if
+    it does not say). Raises SpecMismatch."""
+    from safetensors import SafetensorError, safe_open
+
+    from engines.graph import METADATA_KEY
+    from engines.network import TIERS, Network
+
+    try:
+        with safe_open(weights, "pt") as stored:
+            metadata = stored.metadata() or {}
+            # Finished weights keep one entry; those of a run in progress say it plainly.
+            metadata |= json.loads(metadata.get(METADATA_KEY, "{}"))
+            tensors = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SpecMismatch(f"The weights {weights} cannot be read: {error}.") from error
+    if metadata.get("draw_style") != DRAW_STYLE or metadata.get("tier") not in TIERS:
+        raise SpecMismatch(
+            f"{weights} is for the tier {metadata.get('tier')!r} and the drawing "
+            f"{metadata.get('draw_style')!r}; this version draws {DRAW_STYLE!r}."
+        )
+    network = Network(metadata["tier"]).eval().requires_grad_(False)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise SpecMismatch(f"{weights} does not fit this version's network: {error}") from error
+    return network, metadata.get("step", "")
 
 
 def _planes(picture: NDArray[np.uint8]) -> torch.Tensor:

@@ -63,7 +63,7 @@ def regions(face: Landmarks, size: int) -> dict[str, Mask]:
     def grown(*rings: Sequence[int]) -> Mask:
         mask = np.zeros((size, size), np.uint8)
         for ring in rings:
-            cv2.fillPoly(mask, [np.rint(points[list(ring)]).astype(np.int32)], 1)
+            cv2.fillPoly(mask, [np.rint(points[list(ring)]).astype(np.int32)], (1.0,))
         return np.asarray(cv2.dilate(mask, disc) > 0, np.bool_)
 
     return {"mouth": grown(LIPS_OUTER), "eyes": grown(RIGHT_EYE, LEFT_EYE)}

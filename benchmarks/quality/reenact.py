@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,6 +19,9 @@ from benchmarks.quality.sitter import Sitter, prepare
 from puppet.avatar.framing import cut
 from puppet.avatar.person import Segmenter
 from puppet.contract import Landmarks, Rgb
+
+if TYPE_CHECKING:
+    from calibrate.tune import Tuned
 
 Numbers = dict[str, float | None]
 
@@ -36,7 +40,8 @@ class Protocol:
     size: int = 512
     """Side of the pictures that are compared, at most 512."""
     frames: int | None = 10
-    shots: int = 1
+    shots: int = 0
+    """Pictures of the person to tune on; 0 leaves the generator as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,8 @@ class Measured:
     note: str = ""
 
 
-Shooter = Callable[[Clip, Sitter, dict[int, Rgb]], None]
-"""Given a clip's further pictures of the person before it is measured (tuning)."""
+Tune = Callable[[Clip, Sitter, dict[int, Rgb]], "Tuned"]
+"""Fits the generator to a clip's person from the shots, by frame index, portrait first."""
 
 
 def measure_clip(
@@ -84,17 +89,16 @@ def measure_clip(
     protocol: Protocol,
     *,
     dump: Path | None = None,
-    tune: Shooter | None = None,
+    tune: Tune | None = None,
 ) -> Measured:
     """All methods on the same frames. Raises Unusable."""
-    choice = choose(clip, frames=protocol.frames, shots=protocol.shots)
+    choice = choose(clip, frames=protocol.frames, shots=max(1, protocol.shots))
     shots = dict(stream_frames(clip, choice.shots))
     first = choice.shots[0]
     sitter = prepare(tools.segmenter, shots[first], clip.box, clip.faces[first])
-    if tune is not None:
-        tune(clip, sitter, shots)
+    tuned = tune(clip, sitter, shots) if tune is not None else None
     for animator in animators.values():
-        animator.sit(sitter)
+        animator.sit(sitter, tuned)
     portrait = cut(shots[first], clip.box, protocol.size)
 
     picked = _pick(clip, choice)
