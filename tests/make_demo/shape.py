@@ -83,6 +83,8 @@ def characterise(mean: Shape, traits: Proportions) -> Shape:
     out[:, 0] *= traits.width
     out[:, 0] *= 1 - traits.jaw * smoothstep(0.2, 0.7, out[:, 1])
     out[:, 1] += traits.chin * smoothstep(0.45, 0.7, out[:, 1])
+    # Steep sides fold over at a small turn and leave a ragged cheek; a flatter face does not.
+    out[:, 2] = np.where(out[:, 2] > 0.1, 0.1 + (out[:, 2] - 0.1) * 0.5, out[:, 2])
     for upper, lower, _, top, low in EYES.values():
         x, y = out[np.concatenate([upper, lower]), :2].mean(0)
         near = bump(out, x, y, 0.11)[:, None]
@@ -141,8 +143,8 @@ def express(rest: Shape, face: Expression) -> Shape:
     half, mouth_y = abs(rest[61, 0]), rest[61, 1]
     for sign in (-1, 1):
         corner = bump(rest, sign * half, mouth_y, 0.085)
-        out[:, 0] += sign * 0.05 * face.smile * corner
-        out[:, 1] -= 0.055 * face.smile * corner
+        out[:, 0] += sign * 0.062 * face.smile * corner
+        out[:, 1] -= 0.075 * face.smile * corner
         out[:, 2] += 0.02 * face.smile * corner
         cheek = bump(rest, sign * 0.22, 0.27, 0.09)
         out[:, 1] -= 0.025 * face.smile * cheek

@@ -50,8 +50,12 @@ def _strands(canvas: Layer, view: View, first: Guide, last: Guide, look: Palette
         line = a * (1 - share) + b * share
         phase = 9.5 * t + 2.2 * share + rng.normal(0, 0.18)
         line = line + wave * (t**1.3)[:, None] * np.stack([np.sin(phase), 0.25 * np.cos(phase)], 1)
+        # Locks gather towards their ends.
+        pull = 0.5 * np.clip((t - 0.7) / 0.3, 0, 1)[:, None] ** 1.5
+        lock = (np.floor(share * 7) + 0.5) / 7
+        line = line * (1 - pull) + pull * (line + (a * (1 - lock) + b * lock) - (a * (1 - share) + b * share))
         start = rng.uniform(0, 0.25) if i > count * 0.4 else 0.0
-        stop = rng.uniform(0.72, 1.0)
+        stop = 1 - 0.3 * rng.random() ** 1.6
         piece = line[int(start * 59) : int(stop * 59) + 1]
         depth = i / count
         gleam = np.exp(-(((t - 0.2 - 0.05 * np.sin(6 * share)) / 0.09) ** 2)) * 0.75
@@ -64,7 +68,7 @@ def _strands(canvas: Layer, view: View, first: Guide, last: Guide, look: Palette
         pixels = np.round(view.pixels(piece) * 16).astype(int)
         for k in range(len(piece) - 1):
             at = k + int(start * 59)
-            taper = min(1.0, 5 * (1 - k / len(piece)))
+            taper = min(1.0, 4 * (1 - k / len(piece)))
             cv2.line(canvas, tuple(pixels[k]), tuple(pixels[k + 1]),
                      (*colours[at].tolist(), 255.0), max(1, round(width * taper)), cv2.LINE_AA, 4)
 
@@ -93,18 +97,18 @@ def mira_hair(view: View) -> tuple[Cloth, Cloth]:
                     (-0.3, 1.25)]
     for mirror in (False, True):
         g = [_mirror(x) if mirror else x for x in (inner, edge)]
-        _strands(back, view, g[0], g[1], look, 330, 0.022, rng, 0.6)
+        _strands(back, view, g[0], g[1], look, 330, 0.03, rng, 0.6)
     front = _blank(view)
-    left_in: Guide = [(0.07, -0.40), (-0.08, -0.34), (-0.25, -0.2), (-0.37, 0.02), (-0.385, 0.3),
-                      (-0.38, 0.6), (-0.46, 0.85), (-0.4, 1.12)]
+    left_in: Guide = [(0.06, -0.36), (-0.08, -0.27), (-0.22, -0.14), (-0.335, 0.02), (-0.345, 0.3),
+                      (-0.33, 0.6), (-0.42, 0.85), (-0.34, 1.18)]
     left_out: Guide = [(0.1, -0.5), (-0.14, -0.55), (-0.42, -0.4), (-0.53, -0.05), (-0.55, 0.3),
-                       (-0.6, 0.65), (-0.68, 0.9), (-0.62, 1.2)]
-    right_in: Guide = [(0.08, -0.40), (0.16, -0.34), (0.27, -0.2), (0.365, 0.02), (0.38, 0.3),
-                       (0.375, 0.6), (0.45, 0.85), (0.40, 1.1)]
+                       (-0.6, 0.65), (-0.68, 0.9), (-0.58, 1.3)]
+    right_in: Guide = [(0.07, -0.36), (0.15, -0.28), (0.245, -0.15), (0.335, 0.02), (0.345, 0.3),
+                       (0.33, 0.6), (0.42, 0.85), (0.36, 1.16)]
     right_out: Guide = [(0.09, -0.5), (0.24, -0.54), (0.44, -0.38), (0.53, -0.05), (0.55, 0.3),
-                        (0.6, 0.65), (0.67, 0.9), (0.6, 1.18)]
+                        (0.6, 0.65), (0.67, 0.9), (0.57, 1.28)]
     for inside, outside in ((right_in, right_out), (left_in, left_out)):
-        _strands(front, view, inside, outside, look, 520, 0.02, rng)
+        _strands(front, view, inside, outside, look, 560, 0.034, rng)
     return Cloth(back, _long_hair, _far), Cloth(front, _long_hair, _round)
 
 
@@ -121,8 +125,8 @@ def teo_hair(view: View) -> tuple[Cloth, Cloth]:
     front = layer(np.ones((*size, 3), np.float32) * np.array(look.hair_dark, np.float32), mask)
     grown = cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=max(1, int(0.008 * unit)))
     _curls(front, view, grown, look, rng)
-    back_outline = view.pixels(curve([(0, -0.6), (-0.42, -0.4), (-0.45, 0.1), (-0.3, 0.45),
-                                      (0.3, 0.45), (0.45, 0.1), (0.42, -0.4)], 10, closed=True))
+    back_outline = view.pixels(curve([(0, -0.6), (-0.42, -0.4), (-0.42, 0.1), (-0.2, 0.28),
+                                      (0.2, 0.28), (0.42, 0.1), (0.42, -0.4)], 10, closed=True))
     back = layer(np.ones((*size, 3), np.float32) * np.array(look.hair_dark, np.float32),
                  area(size, back_outline, 2))
     _headphones(front, view)
@@ -188,8 +192,8 @@ def _neck(view: View, who: Character) -> tuple[Image, Mask]:
     lit = lit + 0.1 * spots(x, y, -0.2, 1.1, 0.3, 0.15) - 0.12 * (x > 0) * np.clip(x, 0, 1)
     image = ramp(lit.astype(np.float32), [(0, look.deep), (0.35, look.dark), (0.65, look.mid),
                                           (1, look.light)])
-    chin = view.pixels(curve([(-0.3, 0.3), (-0.25, 0.6), (0.02, 0.86), (0.28, 0.62), (0.3, 0.3)], 12))
-    shade(image, look.deep, area(size, chin, 0.025 * unit), 0.75)
+    chin = view.pixels(curve([(-0.3, 0.3), (-0.27, 0.62), (0.03, 0.93), (0.28, 0.66), (0.3, 0.3)], 12))
+    shade(image, look.deep, area(size, chin, 0.03 * unit), 0.95)
     for sign in (-1, 1):
         cord = view.pixels(curve([(sign * 0.15 * wide, 0.66), (sign * 0.09, 0.9), (sign * 0.04, 1.0)], 10))
         shade(image, look.dark, ribbon(size, cord, 0.03 * unit, 0.012 * unit), 0.5)
