@@ -8,7 +8,6 @@ in portrait and target; a still gets its portrait by synthetic motion.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from calibrate.cuts import (
+    SIZE,
+    WEIGHT_SIZE,
+    Clip,
+    Cut,
+    Picture,
+    align,
+    cut,
+    face_shape,
+    fill_background,
+    imagined_motion,
+    picture_size,
+    random_cut,
+    recolour,
+    warp_picture,
+)
+from calibrate.expression import imagined_expression
 from puppet.draw import coarse_motion, draw_contours
-from puppet.landmarks import mean_face, mirror_order
-
-SIZE = 256
-"""Side of the training pictures in pixels."""
-
-Picture = NDArray[np.uint8]
-Affine = NDArray[np.float32]  # (2, 3), source pixels to cut pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One cached clip or still; arrays are memory-mapped and read-only."""
-
-    name: str
-    person: str
-    frames: Picture  # (T, H, W, 3) RGB
-    mattes: Picture  # (T, h, w)
-    landmarks: NDArray[np.float32]  # (T, 478, 3) pixels; NaN rows where no face was found
-    usable: NDArray[np.intp]  # frames with a face
 
 
 def open_cache(folder: Path) -> list[Clip]:
@@ -65,24 +62,25 @@ def open_cache(folder: Path) -> list[Clip]:
     return clips
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """One picture cut to SIZE, with its landmarks in [-1, 1]."""
-
-    rgb: Picture
-    matte: Picture
-    points: NDArray[np.float32]
-
-
 class PairDataset(Dataset[dict[str, Any]]):
     """Samples as dictionaries of arrays:
 
     portrait (256, 256, 3), matte, background (256, 256, 3), portrait_contours (256, 256, 3),
     contours (256, 256, 3), target (256, 256, 3), target_matte: uint8; motion (128, 128, 2) float32.
+    With several sources also extra (sources - 1, 256, 256, 4) uint8, other pictures of the person
+    on the portrait's geometry, and extra_weight (sources - 1, 64, 64) float32; a sample has 1 to
+    `sources` source pictures, the rest of them is empty and weighs nothing.
     """
 
     def __init__(
-        self, clips: list[Clip], stills: list[Clip], *, length: int, seed: int, stills_share: float
+        self,
+        clips: list[Clip],
+        stills: list[Clip],
+        *,
+        length: int,
+        seed: int,
+        stills_share: float,
+        sources: int = 1,
     ) -> None:
         people: dict[str, list[Clip]] = {}
         for clip in clips:
@@ -92,7 +90,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         self._stills = stills
         self._everything = clips + stills
         self._stills_share = stills_share if stills else 0.0
-        self._length, self._seed = length, seed
+        self._length, self._seed, self._sources = length, seed, sources
 
     def __len__(self) -> int:
         return self._length
@@ -100,29 +98,31 @@ class PairDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self._seed, index))
         if rng.random() < self._stills_share or not self._people:
-            portrait, target = self._still(rng)
+            cuts = self._still(rng)
         else:
-            portrait, target = self._pair(rng)
-        return as_sample(*recolour(*self._elsewhere(portrait, target, rng), rng))
+            cuts = self._pair(rng)
+        portrait, target, *more = recolour(self._elsewhere(cuts, rng), rng)
+        sample = as_sample(portrait, target)
+        return sample | extra_sources(portrait, more, self._sources - 1)
 
-    def _pair(self, rng: np.random.Generator) -> tuple[Cut, Cut]:
+    def _pair(self, rng: np.random.Generator) -> list[Cut]:
         person = self._people[rng.integers(len(self._people))]
         clip = person[rng.integers(len(person))]
         a = int(rng.choice(clip.usable))
         others = rng.choice(clip.usable, 4)
         # Half of the time the most different of a few: neutral pairs teach little.
-        change = [
-            np.abs(_shape(clip.landmarks[i]) - _shape(clip.landmarks[a])).mean() for i in others
-        ]
+        own = face_shape(clip.landmarks[a])
+        change = [np.abs(face_shape(clip.landmarks[i]) - own).mean() for i in others]
         b = int(others[int(np.argmax(change))] if rng.random() < 0.5 else others[0])
-        matrix, mirrored = random_cut(clip.landmarks[a], clip.frames.shape[1:3], rng)
-        return cut(clip, a, matrix, mirrored), cut(clip, b, matrix, mirrored)
+        matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
+        more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
+        return [cut(clip, int(i), matrix, mirrored) for i in (a, b, *more)]
 
-    def _still(self, rng: np.random.Generator) -> tuple[Cut, Cut]:
+    def _still(self, rng: np.random.Generator) -> list[Cut]:
         """The real picture is the target; the portrait is that picture moved synthetically, so
         that what is learned to be painted is always real."""
         still = self._stills[rng.integers(len(self._stills))]
-        matrix, mirrored = random_cut(still.landmarks[0], still.frames.shape[1:3], rng)
+        matrix, mirrored = random_cut(still.landmarks[0], picture_size(still.frames), rng)
         target = cut(still, 0, matrix, mirrored)
         points = imagined_motion(target.points, self._expression(rng), rng)
         offset = coarse_motion(points, target.points)
@@ -130,22 +130,22 @@ class PairDataset(Dataset[dict[str, Any]]):
         moved = warp_picture(np.dstack((target.rgb, target.matte)), offset)
         alpha = moved[..., 3:].astype(np.float32) / 255
         rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
-        return Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target
+        return [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target]
 
     def _expression(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """(478, 3) change of expression between two frames of some clip, in mean-face units."""
         if not self._people:
-            return np.zeros_like(mean_face())
+            return imagined_expression(rng)
         person = self._people[rng.integers(len(self._people))]
         clip = person[rng.integers(len(person))]
         a, b = rng.choice(clip.usable, 2)
-        change: NDArray[np.float32] = _shape(clip.landmarks[b]) - _shape(clip.landmarks[a])
+        change: NDArray[np.float32] = face_shape(clip.landmarks[b]) - face_shape(clip.landmarks[a])
         return change
 
-    def _elsewhere(self, portrait: Cut, target: Cut, rng: np.random.Generator) -> tuple[Cut, Cut]:
-        """Now and then puts both before another background, so that none is learned by heart."""
+    def _elsewhere(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
+        """Now and then puts all before another background, so that none is learned by heart."""
         if rng.random() > 0.25:
-            return portrait, target
+            return cuts
         if rng.random() < 0.5:
             low = rng.integers(0, 256, (2, 2, 3)).astype(np.uint8)
             scene = cv2.resize(low, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
@@ -153,7 +153,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             other = self._everything[rng.integers(len(self._everything))]
             frame = other.frames[int(rng.integers(len(other.frames)))]
             scene = cv2.resize(cv2.flip(frame, 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-        return _before(portrait, scene), _before(target, scene)
+        return [_before(each, np.asarray(scene, np.uint8)) for each in cuts]
 
 
 def as_sample(portrait: Cut, target: Cut) -> dict[str, Any]:
@@ -170,140 +170,16 @@ def as_sample(portrait: Cut, target: Cut) -> dict[str, Any]:
     }
 
 
-def random_cut(
-    landmarks: NDArray[np.float32], shape: tuple[int, int], rng: np.random.Generator
-) -> tuple[Affine, bool]:
-    """A random square around the face, as a map to SIZE x SIZE, and whether to mirror it."""
-    height, width = shape
-    if rng.random() < 0.25:  # the whole clip, as others may cut it
-        side, centre = float(min(height, width)), np.array((width / 2, height / 2))
-        angle = 0.0
-    else:
-        top, chin = landmarks[10, :2], landmarks[152, :2]
-        side = float(np.linalg.norm(chin - top)) / rng.uniform(0.33, 0.6)
-        side = min(side, float(min(height, width)))
-        centre = (top + chin) / 2 + rng.uniform(-0.07, 0.07, 2) * side
-        centre = np.clip(centre, side / 2, np.array((width, height)) - side / 2)
-        angle = rng.uniform(-12, 12) if rng.random() < 0.5 else 0.0
-    matrix = cv2.getRotationMatrix2D((float(centre[0]), float(centre[1])), angle, SIZE / side)
-    matrix[:, 2] += SIZE / 2 - centre
-    return matrix.astype(np.float32), bool(rng.random() < 0.5)
-
-
-def cut(clip: Clip, index: int, matrix: Affine, mirrored: bool) -> Cut:
-    """One frame of a clip through the map; (x, y) pixel edges map to pixel edges."""
-    rgb, matte = clip.frames[index], clip.mattes[index]
-    # Landmarks count from pixel edges, cv2 from pixel centres: shift by half a pixel each side.
-    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    centred = matrix.copy()
-    centred[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5
-    if scale < 0.55:  # far away from its own resolution: average before sampling
-        blur = cv2.GaussianBlur(rgb, (0, 0), 0.35 / scale)
-    else:
-        blur = rgb
-    picture = cv2.warpAffine(
-        blur, centred, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    grow = np.diag((rgb.shape[1] / matte.shape[1], rgb.shape[0] / matte.shape[0], 1.0))
-    small = matrix.astype(np.float64) @ grow
-    small[:, 2] += small[:, :2].sum(1) / 2 - 0.5
-    alpha = cv2.warpAffine(
-        matte, small, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    points = clip.landmarks[index].copy()
-    points[:, :2] = (points[:, :2] @ matrix[:, :2].T + matrix[:, 2]) * (2 / SIZE) - 1
-    points[:, 2] *= scale * 2 / SIZE
-    if mirrored:
-        picture, alpha = cv2.flip(picture, 1), cv2.flip(alpha, 1)
-        points = mirror_points(points)
-    return Cut(picture, alpha, points)
-
-
-def mirror_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(478, 3) landmarks in [-1, 1] of the mirrored picture, relabelled."""
-    mirrored: NDArray[np.float32] = points[mirror_order()] * np.float32((-1, 1, 1))
-    return mirrored
-
-
-def imagined_motion(
-    points: NDArray[np.float32], expression: NDArray[np.float32], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Landmarks of the same face turned, shifted and with another expression."""
-    unit = float(np.linalg.norm(points[33, :2] - points[263, :2]))
-    turn = cv2.Rodrigues(rng.normal(0, (0.09, 0.13, 0.06)))[0].astype(np.float32)
-    centre = points[:468].mean(0)
-    moved = (points - centre + expression * unit * rng.uniform(0.5, 1.1)) @ turn.T
-    scale = np.exp(rng.normal(0, 0.03))
-    shift = np.array((*rng.normal(0, 0.12, 2), 0)) * unit
-    result: NDArray[np.float32] = (moved * scale + centre + shift).astype(np.float32)
-    return result
-
-
-def recolour(portrait: Cut, target: Cut, rng: np.random.Generator) -> tuple[Cut, Cut]:
-    """The same change of colour for both: gain and gamma per channel, sometimes grey."""
-    levels = np.arange(256, dtype=np.float32)[:, None] / 255
-    gamma = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
-    gain = rng.uniform(0.75, 1.15) * np.exp(rng.normal(0, 0.06, 3))
-    table = np.clip(255 * gain * levels**gamma, 0, 255).astype(np.uint8).reshape(256, 1, 3)
-    grey = rng.random() < 0.08
-
-    def apply(rgb: Picture) -> Picture:
-        if grey:
-            rgb = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        out: Picture = cv2.LUT(rgb, table if not grey else table[..., :1].repeat(3, 2))
-        return out
-
-    return (
-        Cut(apply(portrait.rgb), portrait.matte, portrait.points),
-        Cut(apply(target.rgb), target.matte, target.points),
-    )
-
-
-def fill_background(rgb: Picture, matte: Picture, levels: int = 7) -> Picture:
-    """(256, 256, 3) the picture with the person replaced by what surrounds them.
-
-    Push-pull interpolation (Gortler et al. 1996, section 3.4): fast and smooth, as the learned
-    part needs only a plausible backdrop.
-    """
-    share = (cv2.dilate(matte, np.ones((7, 7), np.uint8)) < 26).astype(np.float32)
-    level = np.dstack((rgb * share[..., None], share)).astype(np.float32)
-    pyramid = [level]
-    for _ in range(levels):
-        level = cv2.pyrDown(level)
-        pyramid.append(level)
-    filled = level[..., :3] / np.maximum(level[..., 3:], 1e-3)
-    for level in reversed(pyramid[:-1]):
-        filled = cv2.resize(filled, level.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-        known = np.clip(level[..., 3:] * 2, 0, 1)
-        filled += known * (level[..., :3] / np.maximum(level[..., 3:], 1e-3) - filled)
-    return np.clip(filled, 0, 255).astype(np.uint8)
-
-
-def warp_picture(picture: Picture, offset: NDArray[np.float32]) -> Picture:
-    """Any number of channels, moved by offsets (h, w, 2) in half-widths."""
-    size = picture.shape[0]
-    grown = cv2.resize(offset, (size, size), interpolation=cv2.INTER_LINEAR) * (size / 2)
-    axis = np.arange(size, dtype=np.float32)
-    moved: Picture = cv2.remap(
-        picture,
-        grown[..., 0] + axis[None, :],
-        grown[..., 1] + axis[:, None],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return moved
-
-
-def _shape(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Landmarks in the mean face's frame: pose and size taken out."""
-    face = mean_face()
-    a = landmarks - landmarks[:468].mean(0)
-    b = face - face[:468].mean(0)
-    u, s, vt = np.linalg.svd(a[:468].T @ b[:468])
-    flip = np.array((1, 1, np.sign(np.linalg.det(u @ vt))), np.float32)
-    scale = (s * flip).sum() / (a[:468] ** 2).sum()
-    aligned: NDArray[np.float32] = (scale * a @ ((u * flip) @ vt)).astype(np.float32)
-    return aligned
+def extra_sources(main: Cut, others: list[Cut], places: int) -> dict[str, Any]:
+    """`extra` and `extra_weight` of a sample with so many places; nothing for none."""
+    if places == 0:
+        return {}
+    extra = np.zeros((places, SIZE, SIZE, 4), np.uint8)
+    weight = np.zeros((places, WEIGHT_SIZE, WEIGHT_SIZE), np.float32)
+    for place, other in enumerate(others[:places]):
+        moved, weight[place] = align(main, other)
+        extra[place] = np.dstack((moved.rgb, moved.matte))
+    return {"extra": extra, "extra_weight": weight}
 
 
 def _before(person: Cut, scene: Picture) -> Cut:

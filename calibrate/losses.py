@@ -36,6 +36,7 @@ class SqueezeNetFeatures(nn.Module):
                     values = torch.from_numpy(stored[f"{key}.{part}"].astype(np.float32))
                     with torch.no_grad():
                         getattr(module, part).copy_(values)
+        self.mean: Tensor
         self.register_buffer("mean", torch.tensor((104.0, 117.0, 123.0)).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
 
@@ -71,17 +72,21 @@ def perceptual_maps(result: list[Tensor], truth: list[Tensor]) -> list[Tensor]:
 
 
 def perceptual_loss(result: list[Tensor], truth: list[Tensor], weight: Tensor) -> Tensor:
-    """Mean over taps of the maps, weighted by `weight` (B, 1, H, W)."""
+    """Mean over taps of the maps, weighted by `weight` (B, 1, H, W); pictures count alike."""
     total = torch.zeros((), device=weight.device)
     for each in perceptual_maps(result, truth):
-        share = F.adaptive_avg_pool2d(weight, each.shape[2:])
-        total = total + (each * share).sum() / share.sum()
+        share = F.adaptive_avg_pool2d(weight, (each.shape[2], each.shape[3]))
+        total = total + ((each * share).flatten(1).sum(1) / share.flatten(1).sum(1)).mean()
     return total / len(result)
 
 
 def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute difference of (B, 3, H, W) pictures under weights (B, 1, H, W)."""
-    return (weight * (result - truth).abs()).sum() / (3 * weight.sum())
+    """Mean absolute difference of (B, 3, H, W) pictures under weights (B, 1, H, W).
+
+    Every picture counts alike, so that a batch may be split over processes.
+    """
+    each = (weight * (result - truth).abs()).flatten(1).sum(1) / (3 * weight.flatten(1).sum(1))
+    return each.mean()
 
 
 def multiscale_l1(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
@@ -92,6 +97,19 @@ def multiscale_l1(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4
         total = total + weighted_l1(result, truth, weight)
         result, truth, weight = (F.avg_pool2d(t, 2) for t in (result, truth, weight))
     return total / scales
+
+
+def edge_loss(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 2) -> Tensor:
+    """L1 between the pictures' horizontal and vertical differences, at full and half size: says
+    what is blurred where no perceptual features are at hand. Shapes as in `weighted_l1`."""
+    total = torch.zeros((), device=result.device)
+    for _ in range(scales):
+        for axis in (2, 3):
+            step = (result - truth).diff(dim=axis)
+            here = weight.narrow(axis, 1, step.shape[axis])
+            total = total + weighted_l1(step, torch.zeros_like(step), here)
+        result, truth, weight = (F.avg_pool2d(t, 2) for t in (result, truth, weight))
+    return total / (2 * scales)
 
 
 def attention(contours: Tensor, eyes: float = 6.0, mouth: float = 6.0) -> Tensor:

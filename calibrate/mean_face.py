@@ -24,7 +24,7 @@ def procrustes_mean(shapes: Shape, rounds: int = 20) -> Shape:
     """(N, K, 3) shapes to their (K, 3) mean up to similarity, centred, of unit size."""
     shapes = shapes - shapes.mean(1, keepdims=True)
     shapes /= np.linalg.norm(shapes, axis=(1, 2), keepdims=True)
-    mean = shapes[0]
+    mean: Shape = shapes[0]
     for _ in range(rounds):
         u, _, vt = np.linalg.svd(np.einsum("nki,kj->nij", shapes, mean))
         u[:, :, -1] *= np.sign(np.linalg.det(u @ vt))[:, None]
@@ -37,7 +37,7 @@ def procrustes_mean(shapes: Shape, rounds: int = 20) -> Shape:
 def mirror_partners(faces: Shape) -> NDArray[np.intp]:
     """(478,) partner of every point, by an optimal one-to-one matching of the mean face with its
     mirror image; the irises and the mesh are matched apart, since their points coincide."""
-    from scipy.optimize import linear_sum_assignment
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 
     mean = procrustes_mean(faces)
     # Mirror about the plane that best maps the face onto itself: start from the mid-line points.
@@ -70,7 +70,8 @@ def mean_face(faces: Shape) -> NDArray[np.float32]:
     y = down / np.linalg.norm(down)
     mean = (mean - (left + right) / 2) @ np.column_stack((x, y, np.cross(x, y)))
     mean /= np.linalg.norm(left - right)
-    return ((mean + mean[partners] * (-1, 1, 1)) / 2).astype(np.float32)
+    symmetric: NDArray[np.float32] = ((mean + mean[partners] * (-1, 1, 1)) / 2).astype(np.float32)
+    return symmetric
 
 
 def main() -> None:

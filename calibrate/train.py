@@ -16,10 +16,10 @@ import copy
 import csv
 import os
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -31,11 +31,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
+from calibrate.combine import SeveralSources
 from calibrate.data import PairDataset, open_cache
 from calibrate.discriminator import PatchDiscriminator
 from calibrate.losses import (
     SqueezeNetFeatures,
     attention,
+    edge_loss,
     feature_matching,
     hinge_discriminator,
     hinge_generator,
@@ -43,8 +45,12 @@ from calibrate.losses import (
     perceptual_loss,
     weighted_l1,
 )
+from engines.graph import GRAPH_VERSION
 from engines.network import Moved, Network
 from puppet.draw import DRAW_STYLE
+
+CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "judge_optimiser")
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Recipe:
     rate: float = 3e-4
     warmup: int = 300
     stills_share: float = 0.15
+    sources: int = 1
+    """Source pictures of a sample: 1 to so many, drawn anew each time."""
     l1: float = 10.0
     perceptual: float = 2.0
     alpha: float = 0.5
@@ -76,157 +84,247 @@ class Recipe:
     """Decay of the weights' moving average, shorter at the start."""
 
 
-def main() -> None:
-    arguments = parse()
-    # --- where this process stands among others, and on what device it works
-    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    if world > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
-    else:
-        torch.set_num_threads(arguments.threads)
-    recipe = arguments.recipe
-    if recipe.batch % world:
-        raise SystemExit(f"batch {recipe.batch} does not divide by {world} processes")
-    out: Path = arguments.out
-    out.mkdir(parents=True, exist_ok=True)
+def main(arguments: list[str] | None = None) -> None:
+    given = parse(arguments)
+    recipe: Recipe = given.recipe
+    place = join_processes(given.threads)
+    if recipe.batch % place.world:
+        raise SystemExit(f"batch {recipe.batch} does not divide by {place.world} processes")
+    given.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-
-    # --- the networks
-    network = Network(recipe.tier).to(device, memory_format=torch.channels_last)
-    judge = PatchDiscriminator().to(device, memory_format=torch.channels_last)
-    perceptual = SqueezeNetFeatures(arguments.squeezenet).to(device)
-    perceptual = perceptual.to(memory_format=torch.channels_last)
-    averaged = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), recipe.rate, (0.9, 0.99), weight_decay=0.01)
-    judge_optimiser = torch.optim.Adam(judge.parameters(), 2e-4, (0.5, 0.99))
-    step = 0
-    checkpoint = out / "checkpoint.pt"
+    run = Run(recipe, place.device, perceptual=given.squeezenet)
+    checkpoint = given.out / "checkpoint.pt"
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
-        network.load_state_dict(state["network"])
-        averaged.load_state_dict(state["averaged"])
-        judge.load_state_dict(state["judge"])
-        optimiser.load_state_dict(state["optimiser"])
-        judge_optimiser.load_state_dict(state["judge_optimiser"])
-        step = state["step"]
-    elif arguments.start_from is not None:
-        weights = load_file(arguments.start_from)
-        network.load_state_dict({k: v.float() for k, v in weights.items()})
-        averaged.load_state_dict(network.state_dict())
-    trained: nn.Module = network
-    if world > 1:
-        trained = nn.parallel.DistributedDataParallel(network, find_unused_parameters=False)
+        run.restore(checkpoint)
+    elif given.start_from is not None:
+        run.start_from(given.start_from)
+    run.spread(place.world)
 
-    # --- the data: sample i is the same whatever the number of processes, and after a restart
-    stills = open_cache(arguments.stills) if arguments.stills else []
-    last = min(recipe.steps, step + arguments.max_steps)
-    pairs = PairDataset(
-        open_cache(arguments.cache), stills, length=recipe.steps * recipe.batch,
-        seed=recipe.seed, stills_share=recipe.stills_share,
-    )  # fmt: skip
-    share = recipe.batch // world
-    indices = [s * recipe.batch + rank * share + i for s in range(step, last) for i in range(share)]
-    loader = DataLoader(
-        Subset(pairs, indices), batch_size=share, num_workers=arguments.workers,
-        pin_memory=device.type == "cuda", prefetch_factor=4 if arguments.workers else None,
-        persistent_workers=arguments.workers > 0,
-        worker_init_fn=_one_thread,
-    )  # fmt: skip
-
-    mixed = torch.autocast(device.type, torch.bfloat16) if arguments.bf16 else nullcontext()
-    log = CsvLog(out / "log.csv") if rank == 0 else None
+    last = min(recipe.steps, run.step + given.max_steps)
+    loader = open_loader(given, run.step, last, place)
+    mixed = torch.autocast(place.device.type, torch.bfloat16) if given.bf16 else nullcontext()
+    log = CsvLog(given.out / "log.csv") if place.rank == 0 else None
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(), disable=rank != 0 or arguments.quiet, refresh_per_second=1,
+        TimeRemainingColumn(), disable=place.rank != 0 or given.quiet, refresh_per_second=1,
     )  # fmt: skip
-    deadline = time.monotonic() + 60 * arguments.minutes
+    deadline = time.monotonic() + 60 * given.minutes
     saved_at = time.monotonic()
     with bar:
-        task = bar.add_task("training", total=last, completed=step)
+        task = bar.add_task("training", total=last, completed=run.step)
         for raw in loader:
-            batch = to_device(raw, device)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(recipe, step)
-            adversarial = step >= recipe.adversarial_from
-
-            with mixed:
-                moved: Moved = trained(
-                    batch["portrait"], batch["portrait_contours"], batch["contours"],
-                    batch["motion"],
-                )  # fmt: skip
-            result = moved.rgb * moved.alpha + batch["background"] * (1 - moved.alpha)
-            truth, weight = batch["target"], attention(batch["contours"])
-            with mixed:
-                with torch.no_grad():
-                    truth_features = perceptual(truth)
-                result_features = perceptual(result)
-            terms = {
-                "l1": recipe.l1 * multiscale_l1(result, truth, weight),
-                "perceptual": recipe.perceptual
-                * perceptual_loss(result_features, truth_features, weight),
-                "alpha": recipe.alpha * (moved.alpha - batch["target_matte"]).abs().mean(),
-                "residual": recipe.small_residual * moved.residual.abs().mean(),
-                "painted": recipe.painted * weighted_l1(moved.painted, truth, weight - 0.9),
-                "mask": recipe.small_mask * moved.mask.mean(),
-            }
-            if adversarial:
-                judge.requires_grad_(False)
-                with mixed:
-                    fake = judge(result, batch["contours"])
-                    with torch.no_grad():
-                        real = judge(truth, batch["contours"])
-                terms["adversarial"] = recipe.adversarial * hinge_generator(fake.scores)
-                terms["matching"] = recipe.matching * feature_matching(real.features, fake.features)
-            loss = torch.stack(tuple(terms.values())).sum()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-
-            if adversarial:
-                judge.requires_grad_(True)
-                with mixed:
-                    real = judge(truth, batch["contours"])
-                    fake = judge(result.detach(), batch["contours"])
-                judged = hinge_discriminator(real.scores, fake.scores)
-                judge_optimiser.zero_grad(set_to_none=True)
-                judged.backward()
-                if world > 1:  # the judge is small: averaging by hand keeps it out of DDP
-                    average_gradients(judge, world)
-                judge_optimiser.step()
-                terms["judge"] = judged
-
-            step += 1
-            decay = min(recipe.average, step / (step + 20))
-            with torch.no_grad():
-                for a, b in zip(averaged.parameters(), network.parameters(), strict=True):
-                    a.lerp_(b, 1 - decay)
-            if log and step % arguments.log_every == 0:
+            batch = to_device(raw, place.device)
+            result, moved, terms = run.learn(batch, mixed)
+            if log and run.step % given.log_every == 0:
                 row = {k: v.item() for k, v in terms.items()}  # the only wait for the GPU
-                log.write(step, row)
-                bar.update(task, completed=step, description=f"loss {sum(row.values()):.3f}")
-            out_of_time = agree(time.monotonic() > deadline, world, device)
-            due = time.monotonic() - saved_at > 60 * arguments.save_minutes
-            if rank == 0 and (due or out_of_time or step == last):
-                save_preview(out / "preview.png", batch, result.detach(), moved)
-                save(out, recipe, step, network, averaged, judge, optimiser, judge_optimiser)
+                log.write(run.step, row)
+                bar.update(task, completed=run.step, description=f"loss {sum(row.values()):.3f}")
+            out_of_time = agree(time.monotonic() > deadline, place)
+            due = time.monotonic() - saved_at > 60 * given.save_minutes
+            if place.rank == 0 and (due or out_of_time or run.step == last):
+                save_preview(given.out / "preview.png", batch, result, moved)
+                run.save(given.out)
                 saved_at = time.monotonic()
             if out_of_time:
                 break
-    if world > 1:
+    if place.world > 1:
         dist.destroy_process_group()
 
 
-def parse() -> argparse.Namespace:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process stands among others, and on what device it works."""
+
+    world: int
+    rank: int
+    device: torch.device
+
+
+def join_processes(threads: int) -> Place:
+    """Meets the other processes that torchrun has started, if any."""
+    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True
+    else:
+        device = torch.device("cpu")
+        torch.set_num_threads(threads)
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Place(world, rank, device)
+
+
+def open_loader(
+    given: argparse.Namespace, step: int, last: int, place: Place
+) -> DataLoader[dict[str, Any]]:
+    """This process's share of the batches of steps `step` to `last`: sample i is the same
+    whatever the number of processes, and after a restart."""
+    recipe: Recipe = given.recipe
+    stills = open_cache(given.stills) if given.stills else []
+    pairs = PairDataset(
+        open_cache(given.cache), stills, length=recipe.steps * recipe.batch, seed=recipe.seed,
+        stills_share=recipe.stills_share, sources=recipe.sources,
+    )  # fmt: skip
+    share = recipe.batch // place.world
+    first = place.rank * share
+    indices = [s * recipe.batch + first + i for s in range(step, last) for i in range(share)]
+    return DataLoader(
+        Subset(pairs, indices), batch_size=share, num_workers=given.workers,
+        pin_memory=place.device.type == "cuda", prefetch_factor=4 if given.workers else None,
+        persistent_workers=given.workers > 0, worker_init_fn=_one_thread,
+    )  # fmt: skip
+
+
+class Run:
+    """The networks, their optimisers and the step they are at."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, *, perceptual: Path | None) -> None:
+        def place(module: ModuleT) -> ModuleT:
+            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return module
+
+        self.recipe, self.step, self.world = recipe, 0, 1
+        self.network = place(Network(recipe.tier))
+        self.judge = place(PatchDiscriminator())
+        self.perceptual = None if perceptual is None else place(SqueezeNetFeatures(perceptual))
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), recipe.rate, (0.9, 0.99), weight_decay=0.01
+        )
+        self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), 2e-4, (0.5, 0.99))
+        self.trained: nn.Module = SeveralSources(self.network)
+
+    def spread(self, world: int) -> None:
+        """From here on gradients are averaged over so many processes."""
+        self.world = world
+        if world > 1:
+            self.trained = nn.parallel.DistributedDataParallel(self.trained)
+
+    def learn(
+        self, batch: dict[str, Tensor], mixed: AbstractContextManager[Any]
+    ) -> tuple[Tensor, Moved, dict[str, Tensor]]:
+        """One step: the pictures, what made them, and the terms of the loss."""
+        recipe = self.recipe
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, self.step)
+        adversarial = self.step >= recipe.adversarial_from
+        with mixed:
+            moved: Moved = self.trained(
+                batch["portrait"], batch["portrait_contours"], batch["contours"],
+                batch["motion"], batch.get("extra"), batch.get("extra_weight"),
+            )  # fmt: skip
+        result = moved.rgb * moved.alpha + batch["background"] * (1 - moved.alpha)
+        terms = self._terms(batch, moved, result, mixed)
+        if adversarial:
+            terms |= self._adversarial_terms(batch, result, mixed)
+        loss = torch.stack(tuple(terms.values())).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        if adversarial:
+            terms["judge"] = self._teach_judge(batch, result.detach(), mixed)
+        self.step += 1
+        decay = min(recipe.average, self.step / (self.step + 20))
+        with torch.no_grad():
+            pairs = zip(self.averaged.parameters(), self.network.parameters(), strict=True)
+            for mean, now in pairs:
+                mean.lerp_(now, 1 - decay)
+        return result.detach(), moved, terms
+
+    def _terms(
+        self, batch: dict[str, Tensor], moved: Moved, result: Tensor,
+        mixed: AbstractContextManager[Any],
+    ) -> dict[str, Tensor]:  # fmt: skip
+        recipe = self.recipe
+        truth, weight = batch["target"], attention(batch["contours"])
+        terms = {"l1": recipe.l1 * multiscale_l1(result, truth, weight)}
+        if self.perceptual is not None:
+            with mixed:
+                with torch.no_grad():
+                    truth_features = self.perceptual(truth)
+                result_features = self.perceptual(result)
+            near = perceptual_loss(result_features, truth_features, weight)
+            terms["perceptual"] = recipe.perceptual * near
+        else:
+            terms["edges"] = 0.5 * recipe.l1 * edge_loss(result, truth, weight)
+        return terms | {
+            "alpha": recipe.alpha * (moved.alpha - batch["target_matte"]).abs().mean(),
+            "residual": recipe.small_residual * moved.residual.abs().mean(),
+            "painted": recipe.painted * weighted_l1(moved.painted, truth, weight - 0.9),
+            "mask": recipe.small_mask * moved.mask.mean(),
+        }
+
+    def _adversarial_terms(
+        self, batch: dict[str, Tensor], result: Tensor, mixed: AbstractContextManager[Any]
+    ) -> dict[str, Tensor]:
+        self.judge.requires_grad_(False)
+        with mixed:
+            fake = self.judge(result, batch["contours"])
+            with torch.no_grad():
+                real = self.judge(batch["target"], batch["contours"])
+        matching = feature_matching(real.features, fake.features)
+        return {
+            "adversarial": self.recipe.adversarial * hinge_generator(fake.scores),
+            "matching": self.recipe.matching * matching,
+        }
+
+    def _teach_judge(
+        self, batch: dict[str, Tensor], result: Tensor, mixed: AbstractContextManager[Any]
+    ) -> Tensor:
+        self.judge.requires_grad_(True)
+        with mixed:
+            real = self.judge(batch["target"], batch["contours"])
+            fake = self.judge(result, batch["contours"])
+        judged = hinge_discriminator(real.scores, fake.scores)
+        self.judge_optimiser.zero_grad(set_to_none=True)
+        judged.backward()  # type: ignore[no-untyped-call]
+        if self.world > 1:  # the judge is small: averaging by hand keeps it out of DDP
+            average_gradients(self.judge, self.world)
+        self.judge_optimiser.step()
+        return judged
+
+    def start_from(self, weights: Path) -> None:
+        """Begins with the weights of another run."""
+        self.network.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+        self.averaged.load_state_dict(self.network.state_dict())
+
+    def restore(self, checkpoint: Path) -> None:
+        """Goes on where `save` left off."""
+        device = next(self.network.parameters()).device
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        if state["draw_style"] != DRAW_STYLE:
+            raise SystemExit(
+                f"{checkpoint} was trained on the drawing {state['draw_style']!r}, this version "
+                f"draws {DRAW_STYLE!r}: start a new run."
+            )
+        for name in CHECKPOINT_PARTS:
+            getattr(self, name).load_state_dict(state[name])
+        self.step = state["step"]
+
+    def save(self, out: Path) -> None:
+        """Writes beside and renames: a kill or a full disk leaves the previous checkpoint whole."""
+        state: dict[str, Any] = {
+            name: getattr(self, name).state_dict() for name in CHECKPOINT_PARTS
+        }
+        state |= {"recipe": asdict(self.recipe), "draw_style": DRAW_STYLE, "step": self.step}
+        torch.save(state, out / "checkpoint.part")
+        weights = {k: v.half().contiguous() for k, v in self.averaged.state_dict().items()}
+        metadata = {
+            "tier": self.recipe.tier, "draw_style": DRAW_STYLE, "version": str(GRAPH_VERSION),
+            "step": str(self.step),
+        }  # fmt: skip
+        save_file(weights, out / "weights.part", metadata)
+        os.replace(out / "checkpoint.part", out / "checkpoint.pt")
+        os.replace(out / "weights.part", out / "weights.safetensors")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Base training of the generator.")
     parser.add_argument("--cache", type=Path, required=True, help="cached clips")
     parser.add_argument("--stills", type=Path, help="cached stills, for synthetic motion")
-    parser.add_argument("--squeezenet", type=Path, required=True, help="SqueezeNet v1.0 .npz")
+    parser.add_argument("--squeezenet", type=Path, help="SqueezeNet v1.0 .npz; edges without it")
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--start-from", type=Path, help="weights to start a new run from")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after this time")
@@ -240,9 +338,9 @@ def parse() -> argparse.Namespace:
     for field in fields(Recipe):
         option = "--" + field.name.replace("_", "-")
         parser.add_argument(option, type=type(field.default), default=field.default)
-    arguments = parser.parse_args()
-    arguments.recipe = Recipe(**{f.name: getattr(arguments, f.name) for f in fields(Recipe)})
-    return arguments
+    given = parser.parse_args(arguments)
+    given.recipe = Recipe(**{f.name: getattr(given, f.name) for f in fields(Recipe)})
+    return given
 
 
 def to_device(raw: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -253,7 +351,7 @@ def to_device(raw: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]
         x = x[..., None] if x.dim() == 3 else x
         return x.permute(0, 3, 1, 2).float() / 255
 
-    return {
+    batch = {
         "portrait": torch.cat((picture("portrait"), picture("matte")), 1),
         "background": picture("background"),
         "portrait_contours": picture("portrait_contours"),
@@ -262,6 +360,11 @@ def to_device(raw: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]
         "target": picture("target"),
         "target_matte": picture("target_matte"),
     }
+    if "extra" in raw:
+        extra = raw["extra"].to(device, non_blocking=True)
+        batch["extra"] = extra.permute(0, 1, 4, 2, 3).float() / 255
+        batch["extra_weight"] = raw["extra_weight"].to(device, non_blocking=True)
+    return batch
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -279,32 +382,13 @@ def average_gradients(module: nn.Module, world: int) -> None:
             parameter.grad /= world
 
 
-def agree(flag: bool, world: int, device: torch.device) -> bool:
+def agree(flag: bool, place: Place) -> bool:
     """True on every process as soon as it is true on one: none may stop alone."""
-    if world == 1:
+    if place.world == 1:
         return flag
-    votes = torch.tensor(float(flag), device=device)
+    votes = torch.tensor(float(flag), device=place.device)
     dist.all_reduce(votes)
     return bool(votes.item() > 0)
-
-
-def save(
-    out: Path, recipe: Recipe, step: int, network: nn.Module, averaged: nn.Module,
-    judge: nn.Module, optimiser: torch.optim.Optimizer, judge_optimiser: torch.optim.Optimizer,
-) -> None:  # fmt: skip
-    """Writes beside and renames: a kill or a full disk leaves the previous checkpoint whole."""
-    state: dict[str, Any] = {
-        "recipe": asdict(recipe), "draw_style": DRAW_STYLE, "step": step,
-        "network": network.state_dict(), "averaged": averaged.state_dict(),
-        "judge": judge.state_dict(), "optimiser": optimiser.state_dict(),
-        "judge_optimiser": judge_optimiser.state_dict(),
-    }  # fmt: skip
-    torch.save(state, out / "checkpoint.part")
-    weights = {k: v.half().contiguous() for k, v in averaged.state_dict().items()}
-    metadata = {"tier": recipe.tier, "draw_style": DRAW_STYLE, "step": str(step)}
-    save_file(weights, out / "weights.part", metadata)
-    os.replace(out / "checkpoint.part", out / "checkpoint.pt")
-    os.replace(out / "weights.part", out / "weights.safetensors")
 
 
 def save_preview(path: Path, batch: dict[str, Tensor], result: Tensor, moved: Moved) -> None:

@@ -1,0 +1,343 @@
+"""Few-shot tuning: the generator fitted to one person from 1 to some dozens of pictures.
+
+Meta-learned weights are trained a little further on one person's pictures (Zakharov et al., ICCV
+2019, section 3.3), held back by a pull towards the weights they came from. With several pictures
+the main portrait's tensors become parameters of their own and every other picture is a truth
+that the main portrait has to be moved to; with one picture there are only synthetic motions.
+Some pictures are held out, and what is kept is what does best on them, so that tuning never
+ends with less than it began with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from calibrate.combine import combine
+from calibrate.cuts import SIZE, Clip, Cut, cut
+from calibrate.data import PairDataset, as_sample
+from calibrate.losses import (
+    SqueezeNetFeatures,
+    attention,
+    edge_loss,
+    multiscale_l1,
+    perceptual_loss,
+    weighted_l1,
+)
+from calibrate.train import to_device
+from engines.network import Moved, Network, Portrait
+
+FEW = 4
+"""From so many pictures on, some are held out to judge by; below, synthetic motions judge."""
+MAX_SOURCES = 8
+"""Pictures whose encodings are averaged into the portrait at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """How far and how fast to tune."""
+
+    steps: int = 400
+    minutes: float = 2.5
+    batch: int = 4
+    rate: float = 3e-4
+    """Of the weights; Adam."""
+    tensor_rate: float = 2e-3
+    """Of the portrait's features, detail and code."""
+    pull: float = 0.3
+    """Share of the way back to the base weights that is gone per unit of learning (rate * step),
+    relative to Adam's largest move."""
+    roaming_share: float = 0.4
+    """Of the steps with pairs cut at random through the encoder; the rest move the portrait."""
+    judge_every: int = 20
+    average: float = 0.95
+    seed: int = 1
+    threads: int | None = None
+    bf16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where tuning stands; handed to the caller after each judgement."""
+
+    step: int
+    steps: int
+    share: float
+    """Of the steps or of the time, whichever is further, in [0, 1]."""
+    loss: float
+    score: float
+    """On what is held out (lower is better), of the weights as they are now."""
+    best: float
+    start: float
+    sheet: NDArray[np.uint8]
+    """(H, W, 3) RGB: rows of portrait, before, now, truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The best that was found."""
+
+    network: Network
+    features: NDArray[np.float32]
+    detail: NDArray[np.float32]
+    code: NDArray[np.float32]
+    start: float
+    best: float
+    steps: int
+
+    @property
+    def portrait(self) -> dict[str, NDArray[np.float32]]:
+        """The learned portrait tensors by name, batch of one."""
+        return {"features": self.features, "detail": self.detail, "code": self.code}
+
+
+def tune(
+    network: Network,
+    pictures: Clip,
+    settings: TuneSettings | None = None,
+    *,
+    perceptual: SqueezeNetFeatures | None = None,
+    tell: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Tuned:
+    """Fits `network` (left as it is) to `pictures`: square pictures of one person in one framing,
+    all with a face; the first is the portrait.
+
+    Ends after settings.steps or .minutes, when `stop` says so, or at Ctrl-C; always with the
+    best so far. `perceptual` sharpens the judgement where the file for it is there.
+    """
+    settings = settings or TuneSettings()
+    tuner = _Tuner(network, pictures, settings, perceptual)
+    with contextlib.suppress(KeyboardInterrupt):  # what was found so far is the result
+        tuner.run(tell, stop)
+    return tuner.result()
+
+
+class _Tuner:
+    """The state of one tuning run."""
+
+    def __init__(
+        self, base: Network, pictures: Clip, settings: TuneSettings,
+        perceptual: SqueezeNetFeatures | None,
+    ) -> None:  # fmt: skip
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        self.settings, self.perceptual = settings, perceptual
+        self.device = next(base.parameters()).device
+        self.base = [p.detach().clone() for p in base.parameters()]
+        layout = {"memory_format": torch.channels_last}
+        self.network = copy.deepcopy(base).requires_grad_(True).to(**layout)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.data = _Pictures(pictures, settings)
+        start = combine(self.network, self.data.sources)
+        self.portrait = start.portrait
+        self.tensors = [nn.Parameter(t.clone()) for t in start[1:]]
+        self.averaged_tensors = [t.detach().clone() for t in self.tensors]
+        self.optimiser = torch.optim.Adam(
+            [
+                {"params": list(self.network.parameters()), "lr": settings.rate},
+                {"params": self.tensors, "lr": settings.tensor_rate},
+            ],
+            betas=(0.9, 0.99),
+        )
+        self.step = 0
+        self.held = [to_device(default_collate([s]), self.device) for s in self.data.held_out]
+        self.before: list[Tensor] = []
+        self.start, self.before = self._judge()
+        self.best = self.start
+        self.kept = self._snapshot()
+
+    def run(self, tell: Callable[[Progress], None] | None, stop: Callable[[], bool]) -> None:
+        settings = self.settings
+        began = time.monotonic()
+        for fixed, raw in self.data.batches():
+            loss = self._learn(to_device(raw, self.device), fixed)
+            self.step += 1
+            spent = (time.monotonic() - began) / (60 * settings.minutes)
+            share = min(1.0, max(spent, self.step / settings.steps))
+            for group, rate in zip(
+                self.optimiser.param_groups, (settings.rate, settings.tensor_rate), strict=True
+            ):  # warm up, then a line down: the end must not depend on the last batch
+                group["lr"] = rate * min(1.0, self.step / 10) * (1.05 - share)
+            done = share >= 1 or stop()
+            if done or self.step % settings.judge_every == 0:
+                score, results = self._judge()
+                if score < self.best:
+                    self.best, self.kept = score, self._snapshot()
+                if tell:
+                    marks = (loss, score, self.best, self.start)
+                    tell(Progress(self.step, settings.steps, share, *marks, self._sheet(results)))
+            if done:
+                break
+
+    def result(self) -> Tuned:
+        state, tensors = self.kept
+        tuned = Network(self.network.tier)
+        tuned.load_state_dict({k: v.cpu().contiguous() for k, v in state.items()})
+        features, detail, code = (t.cpu().contiguous().numpy().copy() for t in tensors)
+        return Tuned(tuned.eval(), features, detail, code, self.start, self.best, self.step)
+
+    def _learn(self, batch: dict[str, Tensor], fixed: bool) -> float:
+        moved = self._move(batch, fixed)
+        loss = _loss(batch, moved, self.perceptual)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        rate = self.optimiser.param_groups[0]["lr"]
+        decay = min(self.settings.average, self.step / (self.step + 5))
+        with torch.no_grad():
+            weights = list(self.network.parameters())
+            for weight, origin in zip(weights, self.base, strict=True):
+                weight.lerp_(origin, min(1.0, self.settings.pull * rate * 10))
+            for mean, now in zip(self.averaged.parameters(), weights, strict=True):
+                mean.lerp_(now, 1 - decay)
+            for mean, now in zip(self.averaged_tensors, self.tensors, strict=True):
+                mean.lerp_(now, 1 - decay)
+        return float(loss.item())
+
+    def _move(self, batch: dict[str, Tensor], fixed: bool) -> Moved:
+        mixed = (
+            torch.autocast(self.device.type, torch.bfloat16)
+            if self.settings.bf16
+            else contextlib.nullcontext()
+        )
+        with mixed:
+            if fixed:
+                count = len(batch["motion"])
+                portrait = Portrait(
+                    *(t.expand(count, *t.shape[1:]) for t in (self.portrait, *self.tensors))
+                )
+            else:
+                portrait = self.network.encoder(batch["portrait"], batch["portrait_contours"])
+            moved: Moved = self.network.generator(batch["contours"], batch["motion"], portrait)
+        return moved
+
+    @torch.no_grad()
+    def _judge(self) -> tuple[float, list[Tensor]]:
+        """The mean loss on what is held out, by the averaged weights, and the pictures."""
+        total, results = 0.0, []
+        for batch in self.held:
+            if self.data.fixed:
+                portrait = Portrait(self.portrait, *self.averaged_tensors)
+            else:
+                portrait = self.averaged.encoder(batch["portrait"], batch["portrait_contours"])
+            moved = self.averaged.generator(batch["contours"], batch["motion"], portrait)
+            weight = attention(batch["contours"])
+            result = _compose(batch, moved)
+            total += float(multiscale_l1(result, batch["target"], weight))
+            total += 0.5 * float(edge_loss(result, batch["target"], weight))
+            if self.perceptual is not None:
+                features = self.perceptual(result), self.perceptual(batch["target"])
+                total += 0.2 * float(perceptual_loss(*features, weight))
+            results.append(result)
+        return total / len(self.held), results
+
+    @torch.no_grad()
+    def _snapshot(self) -> tuple[dict[str, Tensor], list[Tensor]]:
+        state = {k: v.clone() for k, v in self.averaged.state_dict().items()}
+        if self.data.fixed:
+            return state, [t.clone() for t in self.averaged_tensors]
+        # One picture: no truth to fit the tensors to, they are what the encoder now says.
+        return state, list(combine(self.averaged, self.data.sources)[1:])
+
+    def _sheet(self, results: list[Tensor]) -> NDArray[np.uint8]:
+        rows = []
+        for batch, before, now in list(zip(self.held, self.before, results, strict=True))[:4]:
+            row = torch.cat((batch["portrait"][:, :3], before, now, batch["target"]), 3)
+            rows.append(row[0].clamp(0, 1).mul(255).byte().permute(1, 2, 0).cpu().numpy())
+        sheet: NDArray[np.uint8] = np.concatenate(rows, 0)
+        return sheet
+
+
+class _Pictures:
+    """What is learned from, and what is held out."""
+
+    def __init__(self, pictures: Clip, settings: TuneSettings) -> None:
+        usable = pictures.usable
+        if len(usable) == 0:
+            raise ValueError(f"{pictures.name} holds no picture with a face")
+        count = len(usable)
+        self.fixed = count >= FEW
+        # Spread over the rest; never the portrait itself.
+        held = np.linspace(1, count - 1, max(1, count // 8) + 2).round().astype(int)[1:-1]
+        chosen = [int(usable[i]) for i in dict.fromkeys(held)] if self.fixed else []
+        learned = [int(i) for i in usable if int(i) not in chosen]
+        self._settings = settings
+        self._clip = replace(pictures, usable=np.array(learned, np.intp))
+        side = pictures.frames.shape[1]
+        whole = np.array(((SIZE / side, 0, 0), (0, SIZE / side, 0)), np.float32)
+        self._cuts = [cut(pictures, i, whole, False) for i in learned]
+        self.sources: list[Cut] = self._cuts[:MAX_SOURCES]
+        stills = [
+            replace(
+                pictures, frames=pictures.frames[i : i + 1], mattes=pictures.mattes[i : i + 1],
+                landmarks=pictures.landmarks[i : i + 1], usable=np.zeros(1, np.intp),
+            )
+            for i in learned
+        ]  # fmt: skip
+        share = 0.2 if len(learned) >= FEW else 0.5 if len(learned) > 1 else 1.0
+        self._roaming = PairDataset(
+            [self._clip], stills, length=2**31, seed=settings.seed, stills_share=share
+        )
+        if self.fixed:
+            truths = [cut(pictures, i, whole, False) for i in chosen]
+            self.held_out = [as_sample(self._cuts[0], truth) for truth in truths]
+        else:  # the same synthetic motions every time, none of which is learned from
+            judged = PairDataset(
+                [self._clip], stills, length=8, seed=settings.seed + 1, stills_share=share
+            )
+            self.held_out = [judged[i] for i in range(6)]
+
+    def batches(self) -> Iterator[tuple[bool, dict[str, Any]]]:
+        """(whether the fixed portrait is moved, batch) for ever, the next prepared beside."""
+        with ThreadPoolExecutor(1) as beside:
+            coming = beside.submit(self._batch, 0)
+            step = 0
+            while True:
+                step += 1
+                ready, coming = coming, beside.submit(self._batch, step)
+                yield ready.result()
+
+    def _batch(self, step: int) -> tuple[bool, dict[str, Any]]:
+        settings = self._settings
+        rng = np.random.default_rng((settings.seed, step, 7))
+        fixed = self.fixed and rng.random() >= settings.roaming_share
+        if fixed:
+            targets = rng.integers(1, len(self._cuts), settings.batch)
+            samples = [as_sample(self._cuts[0], self._cuts[int(i)]) for i in targets]
+        else:
+            first = step * settings.batch
+            samples = [self._roaming[first + i] for i in range(settings.batch)]
+        return fixed, default_collate(samples)
+
+
+def _compose(batch: dict[str, Tensor], moved: Moved) -> Tensor:
+    return moved.rgb * moved.alpha + batch["background"] * (1 - moved.alpha)
+
+
+def _loss(batch: dict[str, Tensor], moved: Moved, perceptual: SqueezeNetFeatures | None) -> Tensor:
+    """As in base training; edges stand in where there are no perceptual features."""
+    truth, weight = batch["target"], attention(batch["contours"])
+    result = _compose(batch, moved)
+    loss = 10 * multiscale_l1(result, truth, weight)
+    loss = loss + 5 * edge_loss(result, truth, weight)
+    loss = loss + 0.5 * (moved.alpha - batch["target_matte"]).abs().mean()
+    loss = loss + 0.5 * moved.residual.abs().mean() + 0.002 * moved.mask.mean()
+    loss = loss + 3 * weighted_l1(moved.painted, truth, weight - 0.9)
+    if perceptual is not None:
+        with torch.no_grad():
+            wanted = perceptual(truth)
+        loss = loss + 2 * perceptual_loss(perceptual(result), wanted, weight)
+    return loss

@@ -1,0 +1,307 @@
+"""Base training: learns, resumes exactly, spreads over processes, mirrors, keeps checkpoints."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from calibrate import train
+from calibrate.combine import SeveralSources, combine
+from calibrate.cuts import (
+    SIZE,
+    Cut,
+    cut,
+    face_shape,
+    imagined_motion,
+    mirror_points,
+    warp_picture,
+)
+from calibrate.data import PairDataset, as_sample, open_cache
+from calibrate.expression import imagined_expression
+from calibrate.losses import edge_loss, multiscale_l1
+from engines.network import Network
+from puppet.draw import coarse_motion, picture_coordinates
+from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, RIGHT_LID_PAIRS, mean_face
+from puppet.track import find_faces
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Cut:
+    """A real face (NASA, public domain) as a training cut."""
+    from skimage import data
+
+    rgb = np.ascontiguousarray(data.astronaut()[:300, 80:380])
+    face = find_faces(rgb)[0]
+    small = cv2.resize(rgb, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    points = picture_coordinates(face)
+    matte = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.ellipse(matte, (120, 130), (75, 100), 0, 0, 360, 255, -1)
+    cv2.rectangle(matte, (30, 190), (240, 256), 255, -1)
+    return Cut(np.asarray(small, np.uint8), matte, points)
+
+
+@pytest.fixture(scope="session")
+def cache(astronaut: Cut, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cached clip of the astronaut, moved synthetically."""
+    folder = tmp_path_factory.mktemp("cache")
+    rng = np.random.default_rng(0)
+    frames, mattes, landmarks = [], [], []
+    for i in range(6):
+        points = astronaut.points
+        if i:
+            points = imagined_motion(points, imagined_expression(rng), rng)
+        moved = warp_picture(
+            np.dstack((astronaut.rgb, astronaut.matte)), coarse_motion(points, astronaut.points)
+        )
+        frames.append(moved[..., :3])
+        mattes.append(moved[..., 3])
+        pixels = (points + np.array((1, 1, 0), np.float32)) * (SIZE / 2)
+        landmarks.append(pixels.astype(np.float32))
+    clip = folder / "astronaut"
+    clip.mkdir()
+    np.save(clip / "frames.npy", np.stack(frames))
+    np.save(clip / "mattes.npy", np.stack(mattes))
+    np.save(clip / "landmarks.npy", np.stack(landmarks))
+    (clip / "meta.json").write_text(json.dumps({"person": "a"}))
+    return folder
+
+
+def arguments(cache: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *("--cache", str(cache), "--out", str(out), "--batch", "2", "--workers", "0"),
+        *("--quiet", "--log-every", "1", "--warmup", "1", "--steps", "1000", *more),
+    ]
+
+
+def state_of(out: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    parts = {f"network.{k}": v for k, v in state["network"].items()}
+    parts |= {f"judge.{k}": v for k, v in state["judge"].items()}
+    return parts | {f"averaged.{k}": v for k, v in state["averaged"].items()}
+
+
+@pytest.mark.slow
+def test_overfits_one_clip(cache: Path, tmp_path: Path) -> None:
+    train.main(arguments(cache, tmp_path, "--max-steps", "30", "--rate", "1e-3", "--batch", "4"))
+    clip = open_cache(cache)[0]
+    whole = np.array(((1, 0, 0), (0, 1, 0)), np.float32)
+    network = Network("small")
+    pairs = [as_sample(cut(clip, 0, whole, False), cut(clip, i, whole, False)) for i in range(1, 6)]
+    batch = train.to_device(torch.utils.data.default_collate(pairs), torch.device("cpu"))
+
+    def error() -> float:
+        with torch.no_grad():
+            moved = network(
+                batch["portrait"], batch["portrait_contours"], batch["contours"], batch["motion"]
+            )
+            result = moved.rgb * moved.alpha + batch["background"] * (1 - moved.alpha)
+            return float((result - batch["target"]).abs().mean())
+
+    before = error()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["averaged"]
+    network.load_state_dict(state)
+    assert error() < 0.8 * before
+
+
+@pytest.mark.slow
+def test_resumes_bit_for_bit(cache: Path, tmp_path: Path) -> None:
+    more = ("--adversarial-from", "1", "--sources", "2")
+    train.main(arguments(cache, tmp_path / "whole", "--max-steps", "4", *more))
+    train.main(arguments(cache, tmp_path / "parts", "--max-steps", "2", *more))
+    # Another process goes on: nothing may depend on what the first one still had in memory.
+    run_training(arguments(cache, tmp_path / "parts", "--max-steps", "2", *more))
+    whole, parts = state_of(tmp_path / "whole"), state_of(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for name, values in whole.items():
+        assert torch.equal(values, parts[name]), name
+    rows = [(tmp_path / f / "log.csv").read_text() for f in ("whole", "parts")]
+    assert rows[0] == rows[1]
+
+
+def run_training(given: list[str], processes: int = 1) -> None:
+    command = [sys.executable, "-m", "calibrate.train", *given]
+    if processes > 1:
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
+        command = [sys.executable, *launcher, str(processes), "-m", "calibrate.train", *given]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(cache: Path, tmp_path: Path) -> None:
+    more = ("--max-steps", "3", "--no-bf16", "--adversarial-from", "1", "--rate", "1e-4")
+    train.main(arguments(cache, tmp_path / "one", *more))
+    run_training(arguments(cache, tmp_path / "two", *more), processes=2)
+    one, two = state_of(tmp_path / "one"), state_of(tmp_path / "two")
+    torch.manual_seed(train.Recipe().seed)
+    start = Network("small").state_dict()
+    apart = moved = 0.0
+    for name, origin in start.items():
+        apart += float((one[f"network.{name}"] - two[f"network.{name}"]).abs().sum())
+        moved += float((one[f"network.{name}"] - origin).abs().sum())
+    # Adam turns the sign of a gradient near zero into a whole step: a few weights may differ.
+    assert apart < 0.02 * moved
+
+
+def test_log_names_every_term(cache: Path, tmp_path: Path) -> None:
+    train.main(arguments(cache, tmp_path, "--max-steps", "1", "--adversarial-from", "0"))
+    with (tmp_path / "log.csv").open() as file:
+        terms = {row[1] for row in csv.reader(file)}
+    assert terms >= {"l1", "edges", "alpha", "painted", "mask", "adversarial", "matching", "judge"}
+    assert cv2.imread(str(tmp_path / "preview.png")) is not None
+
+
+def test_checkpoint_survives_a_full_disk(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.main(arguments(cache, tmp_path, "--max-steps", "1"))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(before[: len(before) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train.torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        train.main(arguments(cache, tmp_path, "--max-steps", "1"))
+    monkeypatch.undo()
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    train.main(arguments(cache, tmp_path, "--max-steps", "1"))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+
+
+def test_a_checkpoint_of_another_drawing_is_refused(cache: Path, tmp_path: Path) -> None:
+    train.main(arguments(cache, tmp_path, "--max-steps", "1"))
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(state | {"draw_style": "other/9"}, tmp_path / "checkpoint.pt")
+    with pytest.raises(SystemExit, match="other/9"):
+        train.main(arguments(cache, tmp_path, "--max-steps", "1"))
+
+
+def test_time_limit_ends_training(cache: Path, tmp_path: Path) -> None:
+    train.main(arguments(cache, tmp_path, "--minutes", "0"))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
+
+
+def test_mirroring_twice_is_nothing() -> None:
+    points = np.random.default_rng(0).normal(size=(478, 3)).astype(np.float32)
+    assert np.array_equal(mirror_points(mirror_points(points)), points)
+
+
+def test_mirrored_landmarks_are_those_of_the_mirrored_picture() -> None:
+    from skimage import data
+
+    rgb = np.ascontiguousarray(data.astronaut()[:300, 80:380])
+    straight = picture_coordinates(find_faces(rgb)[0])
+    mirrored = picture_coordinates(find_faces(np.ascontiguousarray(rgb[:, ::-1]))[0])
+    error = np.linalg.norm((mirror_points(straight) - mirrored)[:, :2], axis=1) * 150
+    assert np.median(error) < 2
+    assert error.max() < 8
+    # Without relabelling, left and right are exchanged: an error of the face's width.
+    unlabelled = np.linalg.norm((straight * (-1, 1, 1) - mirrored)[:, :2], axis=1) * 150
+    assert unlabelled.max() > 50
+
+
+def test_samples_depend_on_seed_and_index_only(cache: Path) -> None:
+    clips = open_cache(cache)
+    one = PairDataset(clips, clips, length=50, seed=3, stills_share=0.5, sources=3)
+    two = PairDataset(clips, clips, length=50, seed=3, stills_share=0.5, sources=3)
+    for index in (7, 3, 7):
+        a, b = one[index], two[index]
+        assert a.keys() == b.keys()
+        assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert not np.array_equal(one[1]["target"], one[2]["target"])
+
+
+def test_one_source_is_the_plain_network(cache: Path) -> None:
+    torch.manual_seed(0)
+    network = Network("small").eval()
+    clips = open_cache(cache)
+    several = PairDataset(clips, [], length=9, seed=1, stills_share=0, sources=4)
+    raw = torch.utils.data.default_collate([several[i] for i in range(2)])
+    batch = train.to_device(raw, torch.device("cpu"))
+    given = [batch[k] for k in ("portrait", "portrait_contours", "contours", "motion")]
+    with torch.no_grad():
+        alone = network(*given)
+        nothing = torch.zeros_like(batch["extra_weight"])
+        same = SeveralSources(network)(*given, batch["extra"], nothing)
+    assert torch.allclose(alone.rgb, same.rgb, atol=1e-6)
+
+
+def test_combining_a_picture_with_itself_changes_nothing(astronaut: Cut) -> None:
+    torch.manual_seed(0)
+    network = Network("small").eval()
+    one, three = combine(network, [astronaut]), combine(network, [astronaut] * 3)
+    for a, b in zip(one, three, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_combining_listens_to_what_fits(astronaut: Cut) -> None:
+    torch.manual_seed(0)
+    network = Network("small").eval()
+    noise = np.random.default_rng(0).integers(0, 256, astronaut.rgb.shape).astype(np.uint8)
+    brighter = np.clip(astronaut.rgb.astype(np.int16) + 8, 0, 255).astype(np.uint8)
+    alone = combine(network, [astronaut]).detail
+
+    def change(rgb: np.ndarray) -> float:
+        other = Cut(rgb, astronaut.matte, astronaut.points)
+        own = combine(network, [other]).detail
+        mixed = combine(network, [astronaut, other]).detail
+        return float((mixed - alone).norm() / (own - alone).norm())
+
+    assert change(brighter) > 2 * change(noise)
+
+
+def test_imagined_expressions_open_mouths_and_close_eyes() -> None:
+    rng = np.random.default_rng(0)
+    face = mean_face()
+    mouths, lids = [], []
+    for _ in range(200):
+        moved = face + imagined_expression(rng)
+        mouths.append(moved[LIPS_INNER[5], 1] - moved[LIPS_INNER[15], 1])
+        lower, upper = RIGHT_LID_PAIRS[3]
+        lids.append(moved[lower, 1] - moved[upper, 1])
+    lower, upper = LEFT_LID_PAIRS[3]
+    opening = face[lower, 1] - face[upper, 1]
+    assert max(mouths) > 0.15
+    assert min(lids) < 0.2 * opening
+    assert abs(float(np.median(lids)) - opening) < 0.4 * opening
+
+
+def test_face_shape_ignores_place_size_and_turn() -> None:
+    rng = np.random.default_rng(1)
+    turn = cv2.Rodrigues(np.array((0.2, -0.3, 0.1)))[0].astype(np.float32)
+    face = mean_face() + imagined_expression(rng)
+    placed = (face @ turn.T * 80 + np.array((200, 100, 0))).astype(np.float32)
+    assert np.allclose(face_shape(face), face_shape(placed), atol=1e-3)
+
+
+def test_losses_count_pictures_alike() -> None:
+    torch.manual_seed(0)
+    a, b = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64)
+    weight = torch.rand(4, 1, 64, 64) * torch.tensor((1.0, 5.0, 1.0, 9.0)).reshape(4, 1, 1, 1)
+    for loss in (multiscale_l1, edge_loss):
+        whole = loss(a, b, weight)
+        halves = (loss(a[:2], b[:2], weight[:2]) + loss(a[2:], b[2:], weight[2:])) / 2
+        assert torch.allclose(whole, halves)
+    sharp = torch.zeros(1, 3, 64, 64)
+    sharp[..., ::4] = 1
+    blurred = torch.nn.functional.avg_pool2d(sharp, 5, 1, 2)
+    grey = torch.full_like(sharp, float(sharp.mean()))
+    one = torch.ones(1, 1, 64, 64)
+    assert edge_loss(sharp, sharp, one) == 0
+    assert edge_loss(blurred, sharp, one) > 2 * edge_loss(grey, grey + 0.1, one)
