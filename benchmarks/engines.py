@@ -26,8 +26,8 @@ from engines.cache import EngineCache
 from engines.contract import EngineError, Generator, PortraitTensors
 from engines.graph import ENCODER, GENERATOR
 from engines.models import Model, WeightsModel, load_model_of, shipped_tiers, template
-from engines.parity import check_parity, make_reference, reference_images
-from engines.ways import Wish, ways
+from engines.parity import Reference, check_parity, make_reference, reference_images
+from engines.ways import Way, Wish, ways
 from engines.weights import Weights, template_weights
 from puppet.draw import DRAW_STYLE
 
@@ -70,6 +70,11 @@ def main() -> None:
     parser.add_argument("--tiers", nargs="+", default=["coarse", "small", "base"])
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--threads", type=int, nargs="+", default=[0], help="0: the default")
+    parser.add_argument(
+        "--runtimes",
+        nargs="+",
+        help="leave others out (torch on a CPU spins while it waits: it slows what runs beside it)",
+    )
     parser.add_argument("--json", type=Path, metavar="OUT")
     options = parser.parse_args()
     block = environment()
@@ -77,7 +82,7 @@ def main() -> None:
     builds: list[dict[str, Any]] = []
     for tier in options.tiers:
         model = open_model(tier)
-        rows += measure(model, options.frames, options.threads)
+        rows += measure(model, options.frames, options.threads, options.runtimes)
         builds += measure_build(model)
     print_table(rows, builds, block)
     if options.json:
@@ -103,11 +108,13 @@ def open_model(tier: str) -> Model:
     return WeightsModel(Weights(tensors, tier, DRAW_STYLE, 1, "made up"))
 
 
-def measure(model: Model, frames: int, threads: list[int]) -> list[Row]:
+def measure(
+    model: Model, frames: int, threads: list[int], runtimes: list[str] | None = None
+) -> list[Row]:
     """All runtimes on one model, in turns."""
     cache = EngineCache()
     reference = make_reference(model, cache)
-    entrants = _open_all(model, threads, cache)
+    entrants = _open_all(model, threads, runtimes, cache)
     for entrant in entrants:
         _run(entrant, reference.portrait, WARM_UP)
         entrant.wall.clear()
@@ -141,23 +148,30 @@ def measure_build(model: Model) -> list[dict[str, Any]]:
     ]
 
 
-def _open_all(model: Model, threads: list[int], cache: EngineCache) -> list[_Entrant]:
+def _open_all(
+    model: Model, threads: list[int], runtimes: list[str] | None, cache: EngineCache
+) -> list[_Entrant]:
     reference = make_reference(model, cache)
     entrants = []
     for way in ways():
-        for precision in PRECISIONS.get(way.runtime, ("auto",)):
-            for count in threads:
-                started = time.perf_counter()
-                try:
-                    way.probe()
-                    generator = way.open(model, Wish(precision, count or None), cache)
-                    opened = (time.perf_counter() - started) * 1e3
-                    error = check_parity(generator, reference).mean
-                except EngineError as refused:
-                    print(f"{model.tier}: not run: {way.runtime} on {way.device}: {refused}")
-                    break
-                entrants.append(_Entrant(generator, opened, error, [], [], []))
+        if runtimes is not None and way.runtime not in runtimes:
+            continue
+        try:
+            way.probe()
+            for precision in PRECISIONS.get(way.runtime, ("auto",)):
+                for count in threads:
+                    wish = Wish(precision, count or None)
+                    entrants.append(_open(way, model, wish, reference, cache))
+        except EngineError as refused:
+            print(f"{model.tier}: not run: {way.runtime} on {way.device}: {refused}")
     return entrants
+
+
+def _open(way: Way, model: Model, wish: Wish, reference: Reference, cache: EngineCache) -> _Entrant:
+    started = time.perf_counter()
+    generator = way.open(model, wish, cache)
+    opened = (time.perf_counter() - started) * 1e3
+    return _Entrant(generator, opened, check_parity(generator, reference).mean, [], [], [])
 
 
 def _run(entrant: _Entrant, portrait: PortraitTensors, frames: int) -> None:

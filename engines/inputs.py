@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -64,3 +66,14 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     raw = np.zeros(count + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + count].view(dtype).reshape(shape)
+
+
+def default_threads() -> int:
+    """CPU threads for a generator: all of two cores, of more all but one (at most 8).
+
+    Tracker and generator take turns in one thread; what runs beside them (capture, outputs, the
+    video call itself) gets the core left over. On two busy cores one thread can be the better
+    choice: where other work holds a core, each layer waits for the slower of the two.
+    """
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores if cores <= 2 else min(cores - 1, 8)

@@ -15,7 +15,7 @@ from engines.contract import (
     RuntimeUnavailable,
 )
 from engines.graph import OUTPUT, Graph
-from engines.inputs import HostBuffers, aligned_zeros
+from engines.inputs import HostBuffers, aligned_zeros, default_threads
 
 NAME = "onnxruntime"
 PROVIDERS = {
@@ -64,8 +64,9 @@ class OnnxRuntimeGenerator:
         provider = PROVIDERS[device]
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or default_threads()
+        # Threads that spin while they wait take the processor from tracker and capture.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(graph.data, options, providers=[provider])
         except (RuntimeError, ValueError) as error:

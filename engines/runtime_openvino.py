@@ -15,7 +15,7 @@ from engines.contract import (
     RuntimeUnavailable,
 )
 from engines.graph import OUTPUT, Graph
-from engines.inputs import HostBuffers, aligned_zeros
+from engines.inputs import HostBuffers, aligned_zeros, default_threads
 
 if TYPE_CHECKING:
     import openvino
@@ -58,8 +58,8 @@ class OpenVinoGenerator:
             )
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         settings["INFERENCE_PRECISION_HINT"] = _precision_hint(core, device, precision)
-        if device == "CPU" and threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+        if device == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = threads or default_threads()
         try:
             model = core.read_model(graph.data)
             self._compiled = core.compile_model(model, device, settings)

@@ -7,7 +7,7 @@ ONNX Runtime. What really runs is in the generator's `info`, as read back from t
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.cache import EngineCache
@@ -135,25 +135,29 @@ def choose_generator(
 
 
 def _open_checked(way: Way, model: Model, wish: Wish, cache: EngineCache) -> Generator:
-    """Opens and passes the gate; a wrong engine is thrown away and built once more."""
+    """Opens and passes the gate. A wrong engine is thrown away and built once more; if the
+    precision was left to us, float32 is tried last. Raises ParityError."""
     reference = make_reference(model, cache)
-    generator = way.open(model, wish, cache)
-    try:
-        check_parity(generator, reference)
-        return generator
-    except ParityError as error:
-        _log.warning("%s It is built again.", error)
-        discard = getattr(generator, "discard_cached", None)
-        generator.close()
-        if discard is not None:
-            discard()
-    generator = way.open(model, wish, cache)
-    try:
-        check_parity(generator, reference)
-    except ParityError:
-        generator.close()
-        raise
-    return generator
+    tries = [wish, wish]
+    if wish.precision == AUTO:
+        tries.append(replace(wish, precision="f32"))
+    for last, attempt in zip((*[False] * (len(tries) - 1), True), tries, strict=True):
+        generator = way.open(model, attempt, cache)
+        try:
+            check_parity(generator, reference)
+            return generator
+        except ParityError as error:
+            discard = getattr(generator, "discard_cached", None)
+            generator.close()
+            if discard is not None:
+                discard()
+            if last:
+                raise
+            _log.warning("%s It is built again.", error)
+        except EngineError:
+            generator.close()
+            raise
+    raise AssertionError("unreachable")
 
 
 def _check_style(model: Model, expected: str | None) -> None:

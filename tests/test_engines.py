@@ -305,6 +305,13 @@ class TestParityGate:
         assert opened[0].closed
         assert "built again" in caplog.text
 
+    def test_float32_is_tried_last_when_the_choice_is_ours(self, cache: EngineCache) -> None:
+        opened: list[_Faulty] = []
+        way = _faulty_way(["black", "black", "none"], opened)
+        generator = _open_checked(way, random_model(), Wish(), cache)
+        assert generator is opened[2]
+        assert generator.info.precision == "f32"
+
     def test_other_weights_do_not_pass(self, cache: EngineCache) -> None:
         real = next(w for w in ways() if (w.runtime, w.device) == ("onnxruntime", "cpu"))
         other = real.open(random_model(seed=1), Wish(), cache)
