@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from engines.contract import EngineError, GeneratorSpec, PortraitTensors
+from puppet.compose.compositor import Compositor
+from puppet.compose.settings import ComposeSettings
 from puppet.contract import PuppetError
 from puppet.draw import LandmarkPainter
 from puppet.flow import Worker
@@ -23,6 +25,7 @@ class Role:
     avatar: Avatar
     painter: LandmarkPainter
     _tensors: dict[tuple[str, str], PortraitTensors] = field(default_factory=dict)
+    _compositor: Compositor | None = None
 
     def tensors(self, spec: GeneratorSpec) -> PortraitTensors:
         """The portrait's tensors for a kind of generator; made once and kept."""
@@ -32,6 +35,20 @@ class Role:
 
             self._tensors[key] = portrait_tensors(self.avatar, spec)
         return self._tensors[key]
+
+    def compositor_for(self, settings: ComposeSettings) -> Compositor | None:
+        """The compositor that was made last, if only the label differs from `settings`."""
+        made = self._compositor
+        if made is None or made.settings.background.image is not settings.background.image:
+            return None
+        if replace(made.settings, label=settings.label) != settings:
+            return None
+        return made
+
+    def make_compositor(self, settings: ComposeSettings) -> Compositor:
+        """Takes a while at large sizes; kept for the next time."""
+        self._compositor = Compositor(self.avatar, settings)
+        return self._compositor
 
 
 def prepare_role(name_or_path: str) -> Role:
@@ -57,16 +74,29 @@ class Cast:
         self._wanted: str | None = None
         self._current = self._names[0]
         self._spec: GeneratorSpec | None = None
+        self._compose: ComposeSettings | None = None
         self._lock = threading.Lock()
         self._loaders: list[Worker] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What was asked for so far, as it was asked for."""
+        with self._lock:
+            return tuple(self._names)
+
+    @property
+    def playing(self) -> str:
+        """The current role by the name it was asked for."""
+        return self._current
 
     @property
     def current(self) -> Role:
         return self._roles[self._current]
 
-    def preload(self, spec: GeneratorSpec) -> None:
-        """Loads the other avatars of the run, with their tensors for `spec`, one by one."""
-        self._spec = spec
+    def preload(self, spec: GeneratorSpec, compose: ComposeSettings | None = None) -> None:
+        """Loads the other avatars of the run one by one, with their tensors for `spec` and
+        their scenes for `compose`."""
+        self._spec, self._compose = spec, compose
         waiting = [name for name in self._names if name not in self._roles]
         if waiting:
             self._load(waiting)
@@ -122,6 +152,8 @@ class Cast:
             role = self._prepare(name)
             if self._spec is not None:
                 role.tensors(self._spec)
+            if self._compose is not None:
+                role.make_compositor(self._compose)
         except (PuppetError, EngineError, OSError, ValueError) as error:
             with self._lock:
                 self._failed.append((name, error))

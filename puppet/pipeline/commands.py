@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from puppet.compose.settings import Background
+
 
 @dataclass(frozen=True, slots=True)
 class Recalibrate:
@@ -59,6 +61,31 @@ class LabelSize:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelCorner:
+    """The label in another corner ('top-left', 'bottom-right', ...)."""
+
+    corner: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeBackground:
+    """Another background; faded to when it is ready."""
+
+    background: Background
+
+
+@dataclass(frozen=True, slots=True)
+class Express:
+    """An expression over what the driver does (`puppet.retarget.expressions`)."""
+
+    name: str | None
+    """None lets go of the expressions that are held."""
+    seconds: float | None = 1.2
+    """How long it is held; None until it is let go."""
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Panic:
     """The slate at once on every sink, whatever the driver does. None toggles."""
 
@@ -85,6 +112,9 @@ Command: TypeAlias = (
     | NextAvatar
     | SwitchAvatar
     | LabelSize
+    | LabelCorner
+    | ChangeBackground
+    | Express
     | Panic
     | Adjust
     | Quit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 
 from puppet.contract import Landmarks, Observation, UserError
 from puppet.retarget import DriverNeutral, NeutralCollector, Retargeter, RetargetSettings, rest_face
+from puppet.retarget.expressions import Gesture, express, presets
 from puppet.track.presence import PresenceState
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Driver:
         self.neutral = neutral
         self._collector = None if neutral is not None else NeutralCollector()
         self._new_neutral: DriverNeutral | None = None
+        self._gestures: tuple[Gesture, ...] = ()
         self.play(avatar)
 
     @property
@@ -87,6 +90,36 @@ class Driver:
 
         In the pixels of the portrait's crop.
         """
+        face = self._followed(state, at_ns)
+        if self._gestures:
+            self._gestures = tuple(g for g in self._gestures if not g.is_over(at_ns))
+            for gesture in self._gestures:
+                face = express(face, gesture.name, gesture.level(at_ns))
+        return face
+
+    def make_face(self, name: str | None, seconds: float | None, strength: float) -> None:
+        """Begins an expression and lets go of the others; None only lets go.
+
+        Raises UserError for one that there is not, or a bad length or strength.
+        """
+        if name is not None and name not in presets():
+            raise UserError(f"There is no expression {name!r}: choose {', '.join(presets())}.")
+        if not 0 <= strength <= 1.5 or (seconds is not None and not 0 < seconds <= 60):
+            raise UserError("An expression lasts up to 60 seconds at a strength of 0 to 1.5.")
+        now = time.perf_counter_ns()
+        held = tuple(gesture.let_go(now) for gesture in self._gestures)
+        if name is not None:
+            ends = None if seconds is None else now + round(seconds * 1e9)
+            held = (*held, Gesture(name, now, ends, strength))
+        self._gestures = held
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """The expressions that are being made, those that are going included."""
+        return tuple(gesture.name for gesture in self._gestures)
+
+    def _followed(self, state: PresenceState, at_ns: int) -> Landmarks:
+        """The driver's motion, rest, or in between."""
         live = None
         if state.landmarks is not None and state.weight > 0:
             live = self._retargeter.retarget(state.landmarks, at_ns)

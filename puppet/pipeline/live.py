@@ -29,15 +29,18 @@ from puppet.contract import (
     Tracker,
     UserError,
 )
-from puppet.flow import Closed, LatestSlot, Worker
-from puppet.output import FanOut, open_sink
+from puppet.flow import Closed, LatestSlot, Percentiles, Worker
+from puppet.output import FanOut, SinkStats, open_sink
 from puppet.output.preview import PreviewSink
 from puppet.pipeline.cast import Cast
 from puppet.pipeline.commands import (
     KEYS,
     Adjust,
+    ChangeBackground,
     Command,
     CommandQueue,
+    Express,
+    LabelCorner,
     LabelSize,
     MirrorPreview,
     NextAvatar,
@@ -56,6 +59,7 @@ from puppet.pipeline.performer import Performer
 from puppet.pipeline.profiles import keep_neutral, known_neutral
 from puppet.pipeline.report import Report, SinkReport, StageTimes
 from puppet.pipeline.settings import LiveSettings
+from puppet.pipeline.status import Status
 
 READ_TIMEOUT_S = 0.5
 SILENT_AFTER_S = 1.0
@@ -203,7 +207,7 @@ class LiveRun:
             performer = Performer(
                 cast.current, driver, opened["generator"], compose, self.events, self.times
             )
-            cast.preload(opened["generator"].spec)
+            cast.preload(opened["generator"].spec, compose)
             fan_out = FanOut(*compose.size, wanted.fps, on_failure=self._on_sink_failure)
             on_failure.callback(fan_out.close)
             for sink in sinks:
@@ -218,7 +222,8 @@ class LiveRun:
 
     def _is_camera(self, source: MeasuredSource) -> bool:
         """Profiles are for a person at a camera, not for recordings of anybody."""
-        return self.settings.use_profile and isinstance(source, LiveSource)
+        opened = getattr(source, "current", source)  # a source that can be changed for another
+        return self.settings.use_profile and isinstance(opened, LiveSource)
 
     def _on_key(self, key: str) -> None:
         if key in KEYS:
@@ -237,21 +242,17 @@ class LiveRun:
         first_ns = self._first_ns
         seconds = 0.0 if first_ns is None else (end_ns - first_ns) / 1e9
         sinks = parts.fan_out.stats()
-        dropped = {"source": parts.source.dropped, "hand-over": self._slot.dropped}
-        dropped |= {sink.name: sink.dropped for sink in sinks}
         worst = max(sinks, key=lambda s: s.age_ms.p50 if s.sent else -1.0)
         label = parts.performer.label
         return Report(
             frames_in=self._slot.count,
             frames_out=self._frames_out,
-            dropped=dropped,
+            dropped=self._dropped(sinks),
             seconds=seconds,
             fps=max(0, self._frames_out - 1) / seconds if seconds > 0 else 0.0,
             age_ms=worst.age_ms,
             stages_ms={**self.times.percentiles(), "send": worst.send_ms},
-            sinks=tuple(
-                SinkReport(s.name, s.sent, s.dropped, s.repeated, s.age_ms, s.error) for s in sinks
-            ),
+            sinks=tuple(_sink_report(sink) for sink in sinks),
             runtime=parts.generator.info(),
             fallbacks=tuple(parts.generator.fallbacks),
             avatar=parts.performer.role.avatar.name,
@@ -261,6 +262,47 @@ class LiveRun:
             warnings=tuple(self._warnings),
             label="drawn" if label.elsewhere is None else f"elsewhere: {label.elsewhere}",
         )
+
+    def status(self) -> Status:
+        """How the run is doing now; from any thread."""
+        parts = self._parts
+        performer, driver = parts.performer, parts.performer.driver
+        neutral = driver.neutral
+        sinks = parts.fan_out.stats()
+        return Status(
+            avatar=parts.cast.playing,
+            avatars=parts.cast.names,
+            camera=parts.source.name,
+            camera_size=parts.source.size,
+            camera_fps=parts.source.fps_measured,
+            silent=self._silent,
+            tracked=performer.tracked,
+            paused=performer.paused,
+            panicking=performer.panicking,
+            calibration_progress=driver.calibration_progress,
+            calibration_score=None if neutral is None else neutral.score,
+            retarget=driver.settings,
+            label=performer.label,
+            background=performer.background.kind,
+            expressions=driver.expressions,
+            size=performer.size,
+            frames_in=self._slot.count,
+            frames_out=self._frames_out,
+            dropped=self._dropped(sinks),
+            sinks=tuple(_sink_report(sink) for sink in sinks),
+            runtime=parts.generator.info(),
+            fallbacks=tuple(parts.generator.fallbacks),
+            warnings=tuple(self._warnings),
+        )
+
+    def _dropped(self, sinks: tuple[SinkStats, ...]) -> dict[str, int]:
+        parts = self._parts
+        dropped = {"source": parts.source.dropped, "hand-over": self._slot.dropped}
+        return dropped | {sink.name: sink.dropped for sink in sinks}
+
+    def stage_times(self, last: int) -> dict[str, Percentiles]:
+        """Milliseconds per stage over the newest `last` pictures."""
+        return self.times.percentiles(last)
 
     # The capture thread -------------------------------------------------------------------
 
@@ -385,6 +427,13 @@ class LiveRun:
                 cast.ask(avatar)
             case LabelSize(size):
                 performer.set_label_size(size)
+            case LabelCorner(corner):
+                performer.set_label_corner(corner)
+            case ChangeBackground(background):
+                performer.set_background(background)
+            case Express(name, seconds, strength):
+                performer.driver.make_face(name, seconds, strength)
+                self.events.tell("expression", name or "none")
             case Adjust(changes):
                 performer.driver.adjust(changes)
                 told = ", ".join(f"{name} {value}" for name, value in changes.items())
@@ -407,5 +456,9 @@ class LiveRun:
         for name, error in self._parts.cast.take_failures():
             self.events.tell("avatar-failed", f"{name} cannot be shown: {error}")
         role = self._parts.cast.take()
-        if role is not None and role is not self._parts.performer.role:
+        if role is not None:
             self._parts.performer.switch(role)
+
+
+def _sink_report(sink: SinkStats) -> SinkReport:
+    return SinkReport(sink.name, sink.sent, sink.dropped, sink.repeated, sink.age_ms, sink.error)

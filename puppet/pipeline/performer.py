@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from puppet.compose.compositor import Compositor
-from puppet.compose.settings import ComposeSettings, LabelSettings
+from engines.contract import EngineError
+from puppet.compose.compositor import cross_fade
+from puppet.compose.settings import Background, ComposeSettings, LabelSettings
 from puppet.compose.slate import SlateReason
 from puppet.contract import Observation, Picture
+from puppet.pipeline.backstage import Backstage, Scene
 from puppet.pipeline.cast import Role
 from puppet.pipeline.driver import Driver
 from puppet.pipeline.events import Events
@@ -16,6 +18,8 @@ from puppet.pipeline.generator import GeneratorKeeper
 from puppet.pipeline.report import StageTimes
 from puppet.track.presence import Presence, PresencePolicy, PresenceState
 
+FADE_S = 0.25
+"""How long another avatar or background takes to come in."""
 _LABEL_SIZES = ("small", "medium", "large")
 
 
@@ -44,18 +48,64 @@ class Performer:
         self._times = times
         self._presence = PresencePolicy()
         self._tracked = False
-        self._play(role)
-
-    def _play(self, role: Role) -> None:
-        self._generator.set_portrait(role.tensors)
-        self._compositor = Compositor(role.avatar, self._compose)
-        self._role = role
+        self._backstage = Backstage()
+        self._last: Picture | None = None
+        self._fade: tuple[Picture, int] | None = None
+        generator.set_portrait(role.tensors)
+        self._compositor = role.make_compositor(compose)
+        self._role = self._wanted = role
 
     def switch(self, role: Role) -> None:
-        """Another avatar from the next picture on. Raises SpecMismatch and keeps the old one."""
-        self._play(role)
-        self.driver.play(role.avatar)
-        self._events.tell("avatar", f"{role.avatar.name} is on.")
+        """Another avatar, faded to as soon as its scene is set; an event tells."""
+        self._wanted = role
+        self._backstage.ask(role, self._compose)
+
+    def set_background(self, background: Background) -> None:
+        """Another background, faded to as soon as its scene is set; an event tells."""
+        self._compose = replace(self._compose, background=background)
+        self._backstage.ask(self._wanted, self._compose)
+
+    def set_cutout(self, wanted: bool) -> None:
+        """Pictures with or without a cut-out, as soon as the scene is set."""
+        if wanted != self._compose.cutout:
+            self._compose = replace(self._compose, cutout=wanted)
+            self._backstage.ask(self._wanted, self._compose)
+
+    def _enter(self, scene: Scene) -> None:
+        """The new scene from this picture on; the old one stays when the new one cannot be."""
+        if scene.compositor is None:
+            self._events.tell("refused", f"The picture cannot be set up: {scene.error}")
+            return
+        role = scene.role
+        if role is not self._role:
+            try:
+                self._generator.set_portrait(role.tensors)
+            except EngineError as error:
+                self._events.tell("avatar-failed", f"{role.avatar.name} cannot be shown: {error}")
+                return
+        if scene.compositor.settings.label != self._compose.label:
+            scene.compositor.set_label(self._compose.label)
+        if self._last is not None:
+            self._fade = (self._last, time.perf_counter_ns())
+        background = self._compositor.settings.background
+        self._compositor = scene.compositor
+        if role is not self._role:
+            self._role = role
+            self.driver.play(role.avatar)
+            self._events.tell("avatar", f"{role.avatar.name} is on.")
+        elif background is not scene.settings.background:
+            self._events.tell("background", f"{scene.settings.background.kind} background")
+
+    def _faded(self, picture: Picture) -> Picture:
+        """The old scene goes while the new one comes; panic does not wait for that."""
+        if self._fade is None:
+            return picture
+        before, began_ns = self._fade
+        share = (time.perf_counter_ns() - began_ns) / (FADE_S * 1e9)
+        if share >= 1 or self.panicking or before.rgb.shape != picture.rgb.shape:
+            self._fade = None
+            return picture
+        return cross_fade(before, picture, share)
 
     @property
     def role(self) -> Role:
@@ -75,12 +125,36 @@ class Performer:
         now = self._compose.label.size
         following = _LABEL_SIZES[(_LABEL_SIZES.index(now) + 1) % len(_LABEL_SIZES)]
         label = replace(self._compose.label, size=size or following)  # type: ignore[arg-type]
+        self._set_label(label)
+        self._events.tell("label", f"The label is {label.size} now.")
+
+    def set_label_corner(self, corner: str) -> None:
+        """Raises UserError for an unknown one."""
+        self._set_label(replace(self._compose.label, corner=corner))  # type: ignore[arg-type]
+        self._events.tell("label", f"The label is {corner.replace('-', ' ')} now.")
+
+    def _set_label(self, label: LabelSettings) -> None:
         self._compose = replace(self._compose, label=label)
         self._compositor.set_label(label)
-        self._events.tell("label", f"The label is {label.size} now.")
+
+    @property
+    def background(self) -> Background:
+        return self._compose.background
+
+    @property
+    def tracked(self) -> bool:
+        """Whether a face is followed now."""
+        return self._tracked
 
     def perform(self, observation: Observation) -> Picture:
         """The picture for one instant. Raises EngineFailed when no generator is left."""
+        scene = self._backstage.take()
+        if scene is not None:
+            self._enter(scene)
+        self._last = self._faded(self._perform(observation))
+        return self._last
+
+    def _perform(self, observation: Observation) -> Picture:
         since = time.perf_counter_ns()
         if observation.landmarks is None:
             self.face_lost_frames += 1
