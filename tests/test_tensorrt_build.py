@@ -19,6 +19,7 @@ from engines.build import (
     BuiltEngine,
     build_engine,
     cached_engine,
+    engine_key,
     engine_targets,
     load_module,
 )
@@ -28,6 +29,8 @@ from engines.contract import EngineFailed, RuntimeUnavailable
 from engines.graph import Graph
 from engines.parity import check_parity, make_reference
 from engines.runtime_tensorrt import TensorRtGenerator, explain_missing
+from puppet.cli.build import build
+from puppet.contract import UserError
 from tests.engine_models import random_model
 
 try:
@@ -139,6 +142,34 @@ def _has(module: str) -> bool:
 def test_a_module_that_is_missing_says_how_to_get_it() -> None:
     with pytest.raises(RuntimeUnavailable, match="installation guide"):
         load_module(CLASSIC)
+
+
+class TestCommand:
+    def test_engines_land_where_a_run_looks_for_them(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PUPPET_CACHE", str(tmp_path))
+        build(base=True, tier="coarse", targets="sm86, SM89")
+        for target in ("SM86", "SM89"):
+            key = engine_key(coarse_graph(), module=RTX, targets=(target,))
+            engine = EngineCache(tmp_path).load(key)
+            assert engine is not None
+            assert engine_targets(engine) == (target,)
+
+    def test_engines_as_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "cache"))
+        build(base=True, tier="coarse", targets="SM120", out=tmp_path / "out")
+        (file,) = (tmp_path / "out").iterdir()
+        assert file.name.startswith("coarse-SM120-")
+        assert engine_targets(file.read_bytes()) == ("SM120",)
+
+    def test_mistakes_are_named(self) -> None:
+        with pytest.raises(UserError, match="--base"):
+            build()
+        with pytest.raises(UserError, match="openvino"):
+            build(base=True, runtime="openvino")
+        with pytest.raises(RuntimeUnavailable, match="SM99"):
+            build(base=True, tier="coarse", targets="SM99")
 
 
 @pytest.mark.skipif(_has(RTX), reason="a GPU for it is here")
