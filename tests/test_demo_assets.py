@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,7 @@ def portrait() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def portrait_points(portrait: NDArray[np.uint8]) -> Array:
-    with solutions.FaceMesh(
-        static_image_mode=True, refine_landmarks=True, max_num_faces=4
-    ) as mesh:
+    with solutions.FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=4) as mesh:
         faces = mesh.process(portrait).multi_face_landmarks
     assert faces is not None
     assert len(faces) == 1
@@ -133,7 +132,9 @@ def test_tracked_mouth_lids_gaze_and_yaw_follow_the_animation(tracked: Tracked) 
     mouth = np.linalg.norm(p[:, 14, :2] - p[:, 13, :2], axis=1) / across
     assert _agree(mouth, _truth("jaw")[ok]) > 0.85
     blink = _truth("blink")[ok]
-    lids = sum(np.linalg.norm(p[:, a, :2] - p[:, b, :2], axis=1) for a, b in ((159, 145), (386, 374)))
+    lids = sum(
+        np.linalg.norm(p[:, a, :2] - p[:, b, :2], axis=1) for a, b in ((159, 145), (386, 374))
+    )
     openness = lids / across
     assert _agree(-openness, blink) > 0.7
     assert np.median(openness[blink > 0.98]) < 0.6 * np.median(openness[blink < 0.02])
@@ -152,8 +153,5 @@ def test_clip_begins_with_a_second_of_calm_and_loops_without_a_jump(tracked: Tra
     assert all(abs(pose.yaw) + abs(pose.pitch) + abs(pose.roll) == 0 for _, pose in start)
     pictures = list(_clip())
     seam = np.abs(pictures[-1].astype(int) - pictures[0].astype(int)).mean()
-    steps = [
-        np.abs(b.astype(int) - a.astype(int)).mean()
-        for a, b in zip(pictures, pictures[1:], strict=False)
-    ]
+    steps = [np.abs(b.astype(int) - a.astype(int)).mean() for a, b in itertools.pairwise(pictures)]
     assert seam < max(steps)

@@ -20,7 +20,9 @@ def rgb(code: str) -> Colour:
     return tuple(int(code[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
 
 
-def curve(points: Sequence[Sequence[float]] | Shape, steps: int = 12, closed: bool = False) -> Shape:
+def curve(
+    points: Sequence[Sequence[float]] | Shape, steps: int = 12, closed: bool = False
+) -> Shape:
     """A Catmull-Rom curve through the points."""
     p = np.asarray(points, dtype=np.float64)
     p = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([p[:1], p, p[-1:]])
@@ -28,8 +30,13 @@ def curve(points: Sequence[Sequence[float]] | Shape, steps: int = 12, closed: bo
     parts = []
     for a, b, c, d in zip(p, p[1:], p[2:], p[3:], strict=False):
         parts.append(
-            0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2
-                   + (3 * b - a - 3 * c + d) * t**3)
+            0.5
+            * (
+                2 * b
+                + (c - a) * t
+                + (2 * a - 5 * b + 4 * c - d) * t**2
+                + (3 * b - a - 3 * c + d) * t**3
+            )
         )
     if not closed:
         parts.append(p[-2:-1])

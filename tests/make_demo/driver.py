@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.make_demo.character import TEO
+from tests.make_demo.clothes import teo_body
 from tests.make_demo.figure import Figure
+from tests.make_demo.hair import teo_hair
 from tests.make_demo.mesh import View
 from tests.make_demo.portrait import DATA
+from tests.make_demo.rooms import teo_room
 from tests.make_demo.timeline import FPS, FRAMES, moment
 from tests.make_demo.voice import RATE, sing
-from tests.make_demo.wardrobe import teo_body, teo_hair, teo_room
 
 WIDTH, HEIGHT, _FINER = 640, 480, 2
 _VIEW = View(WIDTH * _FINER, HEIGHT * _FINER, 212.0 * _FINER, 320.0 * _FINER, 196.0 * _FINER)

@@ -32,8 +32,9 @@ class _Patch:
         self.view = View(width, height, view.unit, view.x - x0, view.y - y0)
 
 
-def paint_eyeball(image: Image, face: Shape, side: str, radius: float, view: View,
-                  who: Character) -> None:
+def paint_eyeball(
+    image: Image, face: Shape, side: str, radius: float, view: View, who: Character
+) -> None:
     """White, iris, pupil and lights of one eye, in place, larger than the opening."""
     upper, lower, centre = EYES[side][:3]
     ring = face[eye_ring(side)]
@@ -49,19 +50,34 @@ def paint_eyeball(image: Image, face: Shape, side: str, radius: float, view: Vie
     tint(part, who.palette.iris_rim, iris)
     tint(part, who.palette.iris, area(size, _disc(local, cx, cy, radius * 0.86), 0.005 * unit))
     glow = spots(x, y, cx + 0.008, cy + radius * 0.5, radius * 0.6, radius * 0.38)
-    tint(part, tuple(min(1.0, c * 1.5 + 0.14) for c in who.palette.iris),  # type: ignore[arg-type]
-         glow * iris, 0.75)
+    tint(
+        part,
+        tuple(min(1.0, c * 1.5 + 0.14) for c in who.palette.iris),  # type: ignore[arg-type]
+        glow * iris,
+        0.75,
+    )
     _rays(part, local, cx, cy, radius, iris)
     tint(part, (0.02, 0.015, 0.02), area(size, _disc(local, cx, cy, radius * 0.43), 0.0015 * unit))
     lid = local.pixels(curve(face[upper], 8))
     shade(part, (0.34, 0.25, 0.28), ribbon(size, lid, 0.045 * unit, 0.011 * unit), 0.75)
-    sparkle = area(size, _disc(local, cx - 0.30 * radius, cy - 0.36 * radius, radius * 0.23),
-                   0.0012 * unit)
+    sparkle = area(
+        size, _disc(local, cx - 0.30 * radius, cy - 0.36 * radius, radius * 0.23), 0.0012 * unit
+    )
     tint(part, (1, 1, 1), sparkle, 0.97)
-    tint(part, (1, 1, 1), area(size, _disc(local, cx + 0.36 * radius, cy + 0.38 * radius,
-                                           radius * 0.1), 0.0015 * unit), 0.55)
-    tint(part, (0.80, 0.45, 0.42), spots(x, y, face[lower[-1], 0], face[lower[-1], 1], 0.008, 0.006),
-         0.8)
+    tint(
+        part,
+        (1, 1, 1),
+        area(
+            size, _disc(local, cx + 0.36 * radius, cy + 0.38 * radius, radius * 0.1), 0.0015 * unit
+        ),
+        0.55,
+    )
+    tint(
+        part,
+        (0.80, 0.45, 0.42),
+        spots(x, y, face[lower[-1], 0], face[lower[-1], 1], 0.008, 0.006),
+        0.8,
+    )
 
 
 def _disc(view: View, x: float, y: float, radius: float) -> Shape:
@@ -73,8 +89,9 @@ def _rays(part: Image, view: View, cx: float, cy: float, radius: float, iris: Ma
     canvas = np.zeros(part.shape[:2], np.uint8)
     for i, angle in enumerate(np.linspace(0, 2 * np.pi, 36, endpoint=False)):
         far = radius * (0.72 if i % 2 else 0.84)
-        ends = np.array([[cx + r * np.cos(angle), cy + r * np.sin(angle)]
-                         for r in (0.4 * radius, far)])
+        ends = np.array(
+            [[cx + r * np.cos(angle), cy + r * np.sin(angle)] for r in (0.4 * radius, far)]
+        )
         a, b = np.int32(view.pixels(ends) * 16)
         cv2.line(canvas, tuple(a), tuple(b), 255, max(1, round(0.0025 * view.unit)), cv2.LINE_AA, 4)
     shade(part, (0.62, 0.6, 0.58), canvas.astype(np.float32) / 255 * iris, 0.45)
@@ -105,11 +122,17 @@ def paint_mouth(image: Image, face: Shape, open_by: float, view: View) -> None:
     for i in (-2, -1, 0, 1, 2):
         at = cx + i * half * 0.24
         gap = np.array([[at, top - 0.02], [at, top + 0.06]])
-        shade(part, (0.72, 0.62, 0.58),
-              ribbon(size, local.pixels(gap), np.full(2, 0.004 * unit), 0.0015 * unit) * teeth, 0.5)
+        shade(
+            part,
+            (0.72, 0.62, 0.58),
+            ribbon(size, local.pixels(gap), np.full(2, 0.004 * unit), 0.0015 * unit) * teeth,
+            0.5,
+        )
     edge = np.clip(np.abs(x - cx) / half, 0, 1) ** 2
     shade(part, (0.45, 0.22, 0.22), edge.astype(np.float32), 0.8)
-    shade(part, (0.4, 0.25, 0.27), ribbon(size, local.pixels(upper), 0.03 * unit, 0.008 * unit), 0.7)
+    shade(
+        part, (0.4, 0.25, 0.27), ribbon(size, local.pixels(upper), 0.03 * unit, 0.008 * unit), 0.7
+    )
 
 
 def paint_lines(image: Image, face: Shape, open_by: float, view: View, who: Character) -> None:
@@ -152,7 +175,15 @@ def _lash_hairs(part: Image, line: Shape, view: View, away: float, who: Characte
         tip = at + long * np.array([away * np.sin(lean), -np.cos(lean)])
         bend = (at + tip) / 2 + [away * 0.004, 0.002]
         pixels = view.pixels(curve([at, bend, tip], 5))
-        cv2.fillPoly(canvas, [np.round(np.concatenate(
-            [pixels, pixels[::-1] + [0.0035 * view.unit, 0]]) * 16).astype(np.int32)],
-            255, cv2.LINE_AA, 4)
+        cv2.fillPoly(
+            canvas,
+            [
+                np.round(
+                    np.concatenate([pixels, pixels[::-1] + np.array([0.0035 * view.unit, 0])]) * 16
+                ).astype(np.int32)
+            ],
+            255,
+            cv2.LINE_AA,
+            4,
+        )
     tint(part, _LASH, blur(canvas.astype(np.float32) / 255, 0.0008 * view.unit), 0.85)

@@ -79,10 +79,18 @@ class Figure:
         share = np.clip(cloth.follows(xy[:, 0], xy[:, 1]), 0, 1)[:, None]
         moved = turn(still, pose)
         target = np.column_stack([xy, z]) * (1 - share) + moved * share
-        return bend(cloth.layer, self.view.pixels(xy), self.view.pixels(target), moved[:, 2],
-                    self._grid.triangles, self.view)
+        return bend(
+            cloth.layer,
+            self.view.pixels(xy),
+            self.view.pixels(target),
+            moved[:, 2],
+            self._grid.triangles,
+            self.view,
+        )
 
-    def draw(self, background: NDArray[np.uint8], face: Expression, pose: Pose) -> NDArray[np.uint8]:
+    def draw(
+        self, background: NDArray[np.uint8], face: Expression, pose: Pose
+    ) -> NDArray[np.uint8]:
         """The finished picture; (H, W, 3) uint8 RGB. `background` is left alone."""
         picture = background
         for cloth in self.behind:
@@ -97,8 +105,14 @@ class Figure:
             paint_eyeball(image, turned, side, self.iris, self.view, self.who)
         paint_mouth(image, turned, open_by, self.view)
         picture = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-        skin = bend(self.skin, self.view.pixels(self.head), self.view.pixels(head), head[:, 2],
-                    self.triangles, self.view)
+        skin = bend(
+            self.skin,
+            self.view.pixels(self.head),
+            self.view.pixels(head),
+            head[:, 2],
+            self.triangles,
+            self.view,
+        )
         picture = over(picture, skin)
         image = picture.astype(np.float32) / 255
         paint_lines(image, turned, open_by, self.view, self.who)

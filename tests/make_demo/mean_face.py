@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.make_demo.topology import EYES, RIGHT_IRIS, LEFT_IRIS
+from tests.make_demo.topology import EYES, LEFT_IRIS, RIGHT_IRIS
 
 FILE = Path(__file__).with_name("mean_face.npy")
 Shape = NDArray[np.float64]

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from tests.make_demo import mean_face
 from tests.make_demo.character import MIRA
+from tests.make_demo.clothes import mira_body
 from tests.make_demo.figure import Figure
+from tests.make_demo.hair import mira_hair
 from tests.make_demo.mesh import View
+from tests.make_demo.rooms import mira_backdrop
 from tests.make_demo.shape import Expression, Pose, characterise, express, turn
-from tests.make_demo.wardrobe import mira_backdrop, mira_body, mira_hair
 
 DATA = Path(__file__).parents[2] / "puppet" / "data"
 WIDTH, HEIGHT, _FINER = 1024, 1280, 2
 _VIEW = View(WIDTH * _FINER, HEIGHT * _FINER, 470.0 * _FINER, 512.0 * _FINER, 430.0 * _FINER)
-_FACE = Expression(smile=0.8)
+_FACE = Expression(smile=0.65)
 _POSE = Pose(yaw=-2.5, roll=-2.0)
 
 

@@ -19,9 +19,9 @@ Shape = NDArray[np.float64]
 _LOWER_LIP = np.array([146, 91, 181, 84, 17, 314, 405, 321, 375, 95, 88, 178, 87, 14, 317, 402, 318,
                        324, 77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15, 316, 403,
                        319, 325])
-_UPPER_LIP = np.array([61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 78, 191, 80, 81, 82, 13, 312,
-                       311, 310, 415, 308, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 62,
-                       183, 42, 41, 38, 12, 268, 271, 272, 407, 292])
+_UPPER_LIP = np.array([61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 78, 191, 80, 81, 82, 13,
+                       312, 311, 310, 415, 308, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306,
+                       62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292])
 # fmt: on
 _JAW_DROP = 0.2  # face units that a fully opened mouth lowers the chin
 PIVOT = np.array([0.0, 0.72, 0.42])  # the head turns about the top of the spine
@@ -165,9 +165,7 @@ def express(rest: Shape, face: Expression) -> Shape:
 def turn(shape: Shape, pose: Pose) -> Shape:
     """Rotate about the neck's top, move, and project; (N, 3) with x and y in the picture plane."""
     yaw, pitch, roll = np.radians([pose.yaw, pose.pitch, pose.roll])
-    cy, sy, cp, sp, cr, sr = (
-        f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin)
-    )
+    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin))
     about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])

@@ -10,7 +10,12 @@ from tests.make_demo.timeline import SECONDS, SYLLABLES
 RATE = 44100
 _Sound = NDArray[np.float64]
 _NOTES = (196.0, 220.0, 246.9, 293.7, 246.9, 220.0, 246.9, 293.7, 329.6, 293.7)
-_CHORDS = ((196.0, 246.9, 293.7), (164.8, 196.0, 246.9), (130.8, 196.0, 261.6), (146.8, 220.0, 293.7))
+_CHORDS = (
+    (196.0, 246.9, 293.7),
+    (164.8, 196.0, 246.9),
+    (130.8, 196.0, 261.6),
+    (146.8, 220.0, 293.7),
+)
 
 
 def _vowel(pitch: float, count: int, opening: float, rounding: float) -> _Sound:
@@ -29,7 +34,7 @@ def _vowel(pitch: float, count: int, opening: float, rounding: float) -> _Sound:
 
 
 def sing() -> NDArray[np.float32]:
-    """The whole track, (samples,) float32 at 44.1 kHz, mono, ending in the silence it starts with."""
+    """The whole track, (samples,) float32 at 44.1 kHz, mono, silent at both ends."""
     total = int(SECONDS * RATE)
     track = np.zeros(total)
     for (start, end, drop, rounding), pitch in zip(SYLLABLES, _NOTES, strict=True):
