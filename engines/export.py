@@ -34,7 +34,7 @@ from engines.contract import (
 from engines.deploy import EncoderGraph, GeneratorGraph
 from engines.graph import ENCODER, GRAPH_VERSION, OUTPUT, write_metadata
 from engines.models import template_names
-from engines.network import PORTRAIT_TENSORS, Network, Portrait
+from engines.network import PORTRAIT_TENSORS, TIERS, Network, Portrait
 from engines.weights import GRID_PREFIX, Weights, fill_template, parse_weights, write_weights
 
 OPSET = 18
@@ -254,3 +254,19 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         exporter.setLevel(level)
+
+
+def main() -> None:
+    """Writes the templates of all trained tiers: `python -m engines.export DRAW_STYLE`."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("draw_style", help="puppet.draw.DRAW_STYLE")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "data")
+    options = parser.parse_args()
+    for tier in TIERS:
+        write_templates(options.folder, tier=tier, draw_style=options.draw_style)
+
+
+if __name__ == "__main__":
+    main()
