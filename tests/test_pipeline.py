@@ -238,6 +238,16 @@ def test_a_slow_generator_drops_frames_and_does_not_queue_them(avatar: Path) -> 
     assert report.stages_ms["capture"].p50 < 120
 
 
+def test_without_any_face_the_slate_is_shown_and_a_hint_given(avatar: Path) -> None:
+    run, kept, told = scripted(avatar, [None] * 170)  # 5.7 s, and the slate comes after 5
+    report = run.run()
+    assert report.face_lost_frames >= 100
+    hint = next(e.message for e in told if e.kind == "face-lost")
+    assert "lit from the front" in hint
+    assert np.array_equal(kept.pictures[-1].rgb, kept.pictures[-2].rgb)
+    assert shows_label(kept.pictures[-1].rgb)
+
+
 def test_seconds_end_the_run(avatar: Path) -> None:
     run, _, _ = scripted(avatar, moving_faces(600), seconds=0.5)
     report = run.run()

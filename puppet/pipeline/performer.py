@@ -48,6 +48,7 @@ class Performer:
         self._times = times
         self._presence = PresencePolicy()
         self._tracked = False
+        self._slated = False
         self._backstage = Backstage()
         self._last: Picture | None = None
         self._fade: tuple[Picture, int] | None = None
@@ -192,7 +193,15 @@ class Performer:
         return observation
 
     def _note(self, state: PresenceState) -> None:
-        """Tells when the face comes and goes."""
+        """Tells when the face comes and goes, and when there was none for long."""
+        slated = state.presence is Presence.SLATE and not self.paused
+        if slated and not self._slated:
+            self._events.tell(
+                "face-lost",
+                f"No face for {state.lost_for_s:.0f} s: the slate is shown. Is your face in the "
+                "picture, and lit from the front?",
+            )
+        self._slated = slated
         tracked = state.presence in (Presence.TRACKED, Presence.HOLD)
         if tracked == self._tracked:
             return
