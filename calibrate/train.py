@@ -26,7 +26,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
@@ -47,6 +47,7 @@ from calibrate.losses import (
 )
 from engines.graph import GRAPH_VERSION
 from engines.network import Moved, Network
+from engines.weights import write_weights
 from puppet.draw import DRAW_STYLE
 
 CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "judge_optimiser")
@@ -310,14 +311,12 @@ class Run:
         }
         state |= {"recipe": asdict(self.recipe), "draw_style": DRAW_STYLE, "step": self.step}
         torch.save(state, out / "checkpoint.part")
-        weights = {k: v.half().contiguous() for k, v in self.averaged.state_dict().items()}
-        metadata = {
-            "tier": self.recipe.tier, "draw_style": DRAW_STYLE, "version": str(GRAPH_VERSION),
-            "step": str(self.step),
-        }  # fmt: skip
-        save_file(weights, out / "weights.part", metadata)
         os.replace(out / "checkpoint.part", out / "checkpoint.pt")
-        os.replace(out / "weights.part", out / "weights.safetensors")
+        write_weights(
+            out / "weights.safetensors",
+            {k: v.float().cpu().numpy() for k, v in self.averaged.state_dict().items()},
+            tier=self.recipe.tier, draw_style=DRAW_STYLE, version=GRAPH_VERSION,
+        )  # fmt: skip
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
