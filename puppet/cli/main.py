@@ -16,11 +16,11 @@ import typer
 from typer.core import TyperGroup
 
 from puppet import __version__
-from puppet.cli import avatar, demo, devices, doctor, render, run
+from puppet.cli import avatar, demo, devices, doctor, render, run, studio
 from puppet.cli.failure import guarded
 
 GROUP = "puppet.commands"
-ORDER = ("demo", "avatar", "run", "render", "devices", "doctor")
+ORDER = ("demo", "avatar", "run", "studio", "render", "devices", "doctor")
 """As a newcomer needs them."""
 
 HELP = """A portrait follows your face, live: in a video call, a stream, or a file.
@@ -106,6 +106,7 @@ def build() -> typer.Typer:
     app.command(name="demo")(demo.demo)
     app.add_typer(avatar.app, name="avatar")
     app.command(name="run")(run.run)
+    app.command(name="studio")(studio.studio)
     app.command(name="render")(render.render)
     app.command(name="devices")(devices.devices)
     app.command(name="doctor")(doctor.doctor)

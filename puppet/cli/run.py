@@ -76,6 +76,13 @@ def run(
     fps: Annotated[
         float, typer.Option(min=1.0, max=240.0, help="Pictures per second to ask the camera for.")
     ] = 30.0,
+    studio: Annotated[
+        bool,
+        typer.Option("--studio", help="Also serve the control panel; see 'puppet studio'."),
+    ] = False,
+    studio_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where the control panel is.")
+    ] = 8790,
 ) -> None:
     """Drive an avatar live with your webcam.
 
@@ -106,4 +113,10 @@ def run(
         camera_size=None if camera_size is None else parse_size(camera_size, "--camera-size"),
         fps=fps,
     )
-    play(settings, None if report is None else Path(report))
+    report_path = None if report is None else Path(report)
+    if studio:
+        from puppet.cli.panel import PanelOptions, play_with_panel
+
+        play_with_panel(settings, PanelOptions(port=studio_port), report_path)
+    else:
+        play(settings, report_path)

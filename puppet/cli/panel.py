@@ -1,0 +1,79 @@
+"""Runs the live loop with the control panel beside it."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from puppet.cli.live import on_signals
+from puppet.cli.show import console, show_event, show_report
+
+if TYPE_CHECKING:
+    from puppet.pipeline.settings import LiveSettings
+    from puppet.studio.control import Studio
+    from puppet.studio.server import StudioServer
+
+
+@dataclass(frozen=True, slots=True)
+class PanelOptions:
+    """How the panel is served."""
+
+    port: int
+    browser: bool = False
+    expose: str | None = None
+    """An address other than loopback to be reached at, or None."""
+    record_to: Path | None = None
+
+
+def play_with_panel(settings: LiveSettings, options: PanelOptions, report: Path | None) -> None:
+    """Runs until the end, Ctrl-C, SIGTERM or the panel's quit; files are finished in each case."""
+    from puppet.pipeline.report import write_json
+
+    out = console()
+    studio, server = _serve(settings, options)
+    studio.run.events.listen(lambda event: show_event(out, event))
+    try:
+        server.start()
+        out.print(f"The panel: {server.url}", highlight=False, soft_wrap=True)
+        if options.expose is not None:
+            out.print(
+                "[yellow]![/yellow] Other machines can reach it; the connection is not encrypted."
+            )
+        if options.browser:
+            webbrowser.open(server.url)
+        with on_signals(studio.run.stop):
+            result = studio.run.run()
+    finally:
+        server.close()
+    show_report(out, result)
+    if report is not None:
+        write_json(report, result.as_dict())
+        out.print(f"The figures are in {report.resolve()}", highlight=False)
+
+
+def _serve(settings: LiveSettings, options: PanelOptions) -> tuple[Studio, StudioServer]:
+    """Takes the port before anything else is opened."""
+    from puppet.contract import UserError
+
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"The control panel needs packages that are not installed ({error.name}): "
+            "pip install 'webcam-puppet[studio]'"
+        ) from error
+    from puppet.studio.control import Studio
+    from puppet.studio.server import LOOPBACK, TOKEN_VARIABLE, StudioServer
+
+    studio = Studio(settings, recordings=options.record_to, exposed=options.expose is not None)
+    server = StudioServer(
+        studio,
+        port=options.port,
+        address=options.expose or LOOPBACK,
+        token=os.environ.get(TOKEN_VARIABLE) or None,
+    )
+    return studio, server

@@ -1,0 +1,288 @@
+"""Everything the panel and the API can do, as methods: a live run and what steers it.
+
+No method here waits for the loop: what changes the picture is a command in the run's queue.
+Devices (cameras, outputs) are opened on the caller's thread. All methods may be called from any
+thread, and raise UserError or SinkError with a sentence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from puppet.avatar.consent import Consent
+from puppet.capture import MeasuredSource, open_source
+from puppet.capture.devices import CameraInfo, default_camera, list_cameras
+from puppet.compose.settings import Background
+from puppet.contract import Tracker, UserError
+from puppet.flow import Percentiles
+from puppet.output import open_sink
+from puppet.pipeline.commands import (
+    KEYS,
+    Adjust,
+    ChangeBackground,
+    Command,
+    Express,
+    LabelCorner,
+    LabelSize,
+    MirrorPreview,
+    NextAvatar,
+    Panic,
+    Pause,
+    Recalibrate,
+    SwitchAvatar,
+)
+from puppet.pipeline.events import Events
+from puppet.pipeline.live import LiveRun
+from puppet.pipeline.opening import Openers
+from puppet.pipeline.opening import open_tracker as open_this_tracker
+from puppet.pipeline.settings import LiveSettings
+from puppet.pipeline.status import Status
+from puppet.retarget.expressions import presets
+from puppet.studio.errors import Busy, Conflict, Forbidden, NotFound
+from puppet.studio.gallery import Gallery
+from puppet.studio.recorder import Recorder, RecordingStatus
+from puppet.studio.source import SwitchableSource
+from puppet.studio.taps import RECENT, DriverTap, PanelSink, TappedTracker
+
+SINKS = ("virtual", "mjpeg", "preview")
+"""Outputs that can be switched on from the panel; files are the recorder's."""
+MAX_COUNTDOWN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the waterfall shows, over the last few seconds."""
+
+    stages_ms: dict[str, Percentiles]
+    age_ms: Percentiles
+    """From capture until the panel had the picture."""
+
+
+class Studio:
+    """A live run with a panel's taps and switches."""
+
+    def __init__(
+        self,
+        settings: LiveSettings,
+        *,
+        openers: Openers | None = None,
+        recordings: Path | None = None,
+        exposed: bool = False,
+    ) -> None:
+        """Opens nothing yet; `run.start()` or `run.run()` does. `openers` as for LiveRun;
+        `exposed`: the panel can be reached over a network, so the driver's picture stays off."""
+        self._settings = settings
+        self._given = openers or Openers()
+        self._exposed = exposed
+        self._source: SwitchableSource | None = None
+        self._camera = settings.camera
+        self._switching = threading.Lock()
+        self._countdown: tuple[threading.Timer, float] | None = None
+        self._mirrored = True
+        self.driver = DriverTap()
+        self.panel = PanelSink()
+        self.gallery = Gallery(settings.avatars)
+        self.recorder = Recorder(recordings)
+        self.run = LiveRun(
+            settings,
+            events=Events(),
+            openers=replace(
+                self._given,
+                source=self._open_source,
+                tracker=self._open_tracker,
+                sinks=(*self._given.sinks, self.panel),
+            ),
+        )
+
+    def _open_source(self) -> MeasuredSource:
+        opener = self._given.source
+        first = self._open_camera(self._camera) if opener is None else opener()
+        self._source = SwitchableSource(first, self.driver.note)
+        return self._source
+
+    def _open_camera(self, camera: str | None) -> MeasuredSource:
+        wanted = self._settings
+        spec = camera or str(default_camera().index)
+        return open_source(spec, fps=wanted.camera_fps, size=wanted.camera_size, loop=True)
+
+    def _open_tracker(self) -> Tracker:
+        return TappedTracker((self._given.tracker or open_this_tracker)(), self.driver)
+
+    # What there is ------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Raises UserError while the run is being opened."""
+        return self.run.status()
+
+    def figures(self) -> Figures:
+        return Figures(self.run.stage_times(RECENT), self.panel.ages.percentiles())
+
+    def recording(self) -> RecordingStatus:
+        return self.recorder.status(self.run.fan_out)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether previews (never outputs) are mirrored."""
+        return self._mirrored
+
+    @property
+    def counting_down(self) -> bool:
+        return self._countdown is not None
+
+    @property
+    def exposed(self) -> bool:
+        return self._exposed
+
+    # The picture --------------------------------------------------------------------------
+
+    def switch_avatar(self, id_: str) -> None:
+        self._put(SwitchAvatar(self.gallery.find(id_)))
+
+    def next_avatar(self) -> None:
+        self._put(NextAvatar())
+
+    def create_avatar(
+        self, picture: bytes, name: str, consent: Consent, face: int | None = None
+    ) -> str:
+        """Takes seconds, beside the loop. Events of kind `creating` tell the steps."""
+        tell: Callable[[str], None] = lambda step: self.run.events.tell("creating", step)  # noqa: E731
+        id_ = self.gallery.create(picture, name, consent, face, tell)
+        self.run.events.tell("created", f"{id_} is in the gallery.")
+        return id_
+
+    def recalibrate(self, countdown_s: float = 3.0) -> None:
+        """Begins after a countdown, so that a click's own movement is over."""
+        if not 0 <= countdown_s <= MAX_COUNTDOWN_S:
+            raise UserError(f"The countdown is 0 to {MAX_COUNTDOWN_S:g} seconds.")
+        with self._switching:
+            if self._countdown is not None:
+                self._countdown[0].cancel()
+            timer = threading.Timer(countdown_s, self._begin_calibration)
+            timer.daemon = True
+            self._countdown = (timer, countdown_s)
+            timer.start()
+        self.run.events.tell("countdown", f"{countdown_s:g}")
+
+    def _begin_calibration(self) -> None:
+        self._countdown = None
+        self.run.commands.put(Recalibrate())
+
+    def pause(self, on: bool | None) -> None:
+        self._put(Pause(on))
+
+    def panic(self, on: bool | None) -> None:
+        self._put(Panic(on))
+
+    def express(self, name: str | None, seconds: float | None, strength: float) -> None:
+        if name is not None and name not in presets():
+            raise NotFound(f"There is no expression {name!r}: choose {', '.join(presets())}.")
+        self._put(Express(name, seconds, strength))
+
+    def adjust(self, changes: Mapping[str, object]) -> None:
+        self._put(Adjust(changes))
+
+    def set_background(self, background: Background) -> None:
+        self._put(ChangeBackground(background))
+
+    def set_label(self, size: str | None, corner: str | None) -> None:
+        if size is not None:
+            self._put(LabelSize(size))
+        if corner is not None:
+            self._put(LabelCorner(corner))
+
+    def mirror(self, on: bool | None) -> None:
+        self._mirrored = not self._mirrored if on is None else on
+        self._put(MirrorPreview(self._mirrored))
+
+    def show_driver_picture(self, on: bool) -> None:
+        """The driver's own picture in the panel. Raises Forbidden over a network."""
+        if on and self._exposed:
+            raise Forbidden(
+                "The driver's picture is not shown while the panel can be reached over a network."
+            )
+        self.driver.show_picture = on
+
+    @property
+    def camera_choice(self) -> str:
+        """The current camera as `switch_camera` takes it."""
+        if self._camera == "demo":
+            return "demo"
+        return "" if self._source is None else self._source.name
+
+    # Devices ------------------------------------------------------------------------------
+
+    def cameras(self) -> list[CameraInfo]:
+        """The real ones."""
+        return [camera for camera in list_cameras() if not camera.is_virtual_output]
+
+    def switch_camera(self, name: str) -> None:
+        """By name as `cameras` gives it, "demo", or what the run was started with.
+
+        Raises NotFound; SourceError when it cannot be opened (the old one goes on).
+        """
+        source = self._source
+        if source is None:
+            raise Busy("The run is still starting: try again in a second.")
+        spec = self._camera_spec(name)
+        if not self._switching.acquire(blocking=False):
+            raise Conflict("A camera is being opened already.")
+        try:
+            if name == source.name or (spec is not None and spec == self._camera):
+                return
+            source.switch(self._open_camera(spec))
+            self._camera = spec
+        finally:
+            self._switching.release()
+        self._put(Recalibrate())
+        self.run.events.tell("camera", f"{source.name} drives the portrait.")
+
+    def _camera_spec(self, name: str) -> str | None:
+        cameras = self.cameras()
+        for camera in cameras:
+            if name in (camera.name, camera.path, str(camera.index)):
+                return str(camera.index)
+        if name in ("demo", self._settings.camera):
+            return name
+        known = ", ".join([*(camera.name for camera in cameras), "demo"])
+        raise NotFound(f"There is no camera {name!r}. There are: {known}.")
+
+    def switch_sink(self, spec: str, on: bool) -> None:
+        """Raises UserError, SinkError with the remedy when the device cannot be had."""
+        fan_out = self.run.fan_out
+        kind = spec.partition(":")[0]
+        if spec in (self.panel.name, self.recorder.name):
+            raise UserError("The panel and the recording have switches of their own.")
+        if not on:
+            if spec not in fan_out.names:
+                raise NotFound(f"The output {spec!r} is not on.")
+            fan_out.remove(spec)
+            return
+        if kind not in SINKS:
+            raise NotFound(f"There is no output {spec!r}: choose one of {', '.join(SINKS)}.")
+        sink = open_sink(spec, on_key=self._on_key)
+        failed = {s.name for s in fan_out.stats() if s.error is not None}
+        if sink.name in fan_out.names:
+            if sink.name not in failed:
+                raise Conflict(f"The output {sink.name} is on already.")
+            fan_out.remove(sink.name)
+        fan_out.add(sink)
+
+    def record(self, on: bool, form: str = "mp4") -> RecordingStatus:
+        fan_out = self.run.fan_out
+        return self.recorder.start(fan_out, form) if on else self.recorder.stop(fan_out)
+
+    def close(self) -> None:
+        """Ends what is the panel's own; the run is closed by whoever runs it."""
+        if self._countdown is not None:
+            self._countdown[0].cancel()
+
+    def _on_key(self, key: str) -> None:
+        if key in KEYS:
+            self.run.commands.put(KEYS[key][0])
+
+    def _put(self, command: Command) -> None:
+        if not self.run.commands.put(command):
+            raise Busy("The loop has stalled and takes no commands now.")
