@@ -88,8 +88,9 @@ class WebcamFeed(Feed):
                 if skipped < _BUFFERS and self._is_stale(captured_at_ns):
                     skipped += 1
                     continue
-                decoded, bgr = self._device.retrieve()
-                if decoded and bgr is not None and bgr.size:
+                decoded, picture = self._device.retrieve()
+                bgr = self._as_picture(picture) if decoded else None
+                if bgr is not None:
                     rgb = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
                     return Grabbed(captured_at_ns, rgb, skipped)
                 damaged += 1
@@ -98,6 +99,22 @@ class WebcamFeed(Feed):
         raise SourceError(
             f"{self._camera.name} was unplugged or has stopped; waiting for it to come back"
         )
+
+    def _as_picture(self, decoded: cv2.typing.MatLike | None) -> cv2.typing.MatLike | None:
+        """(H, W, 3) BGR, or None for a damaged picture.
+
+        OpenCV hands what the driver calls BGR3 or RGB3 over as a row of bytes. Other shapes must
+        not get further: MediaPipe ends the whole process on some of them.
+        """
+        if decoded is None or not decoded.size:
+            return None
+        if decoded.ndim == 3 and decoded.shape[2] == 3 and decoded.shape[0] > 1:
+            return decoded
+        width, height = self.size
+        if self.fourcc not in ("BGR3", "RGB3") or decoded.size != width * height * 3:
+            return None
+        picture = decoded.reshape(height, width, 3)
+        return picture if self.fourcc == "BGR3" else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
 
     def _is_stale(self, now_ns: int) -> bool:
         """Whether the picture lay in its buffer while a newer one came.

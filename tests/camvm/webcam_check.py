@@ -163,7 +163,8 @@ def check_glitch() -> Result:
         return {
             "fps_before": rate(before),
             "fps_after": rate(after),
-            "ok": after[0].index > before[-1].index,
+            "shape": after[0].rgb.shape,
+            "ok": after[0].index > before[-1].index and after[0].rgb.shape == (480, 640, 3),
         }
 
 
