@@ -84,14 +84,20 @@ def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, stride, 1)
 
 
+def zero(layer: nn.Conv2d | nn.Linear) -> None:
+    """Makes a layer start as nothing."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+
+
 class Residual(nn.Module):
     """x + conv(relu(conv(x))), the second convolution starting at zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = conv(width, width), conv(width, width)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        zero(self.second)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.second(F.relu(self.first(x))))
@@ -171,8 +177,7 @@ class MotionBranch(nn.Module):
         self.up_64 = nn.Sequential(nn.Conv2d(64, width, 1), nn.ReLU())
         self.join_64 = nn.Sequential(conv(width, width), nn.ReLU())
         self.decide = conv(width, 3)
-        nn.init.zeros_(self.decide.weight)  # untrained, the branch hands the coarse motion on
-        nn.init.zeros_(self.decide.bias)
+        zero(self.decide)  # untrained, the branch hands the coarse motion on
 
     def forward(
         self, contours: Tensor, motion: Tensor, features: Tensor
@@ -204,11 +209,10 @@ class SynthesisBranch(nn.Module):
         self.film = nn.Linear(tier.code, 2 * width)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(tier.blocks)))
         self.paint = conv(width, 4 * 5)
-        nn.init.zeros_(self.film.weight)
-        nn.init.zeros_(self.film.bias)
+        zero(self.film)
         nn.init.normal_(self.paint.weight, std=1e-3)
-        with torch.no_grad():  # colour 0, mask near 0.1, alpha unchanged
-            self.paint.bias.copy_(torch.tensor((0.0, 0.0, 0.0, -2.2, 0.0)).repeat_interleave(4))
+        start = torch.tensor((0.0, 0.0, 0.0, -2.2, 0.0))  # colour kept, mask near 0.1, alpha kept
+        self.paint.bias = nn.Parameter(start.repeat_interleave(4))
 
     def forward(
         self, hidden: Tensor, detail: Tensor, contours: Tensor, moved: Tensor, code: Tensor

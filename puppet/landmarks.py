@@ -74,12 +74,12 @@ def mirror_order() -> NDArray[np.intp]:
     """(478,): index of each point's partner across the face; `points[order]` relabels a
     mirrored face."""
     face = mean_face()
-    mirrored = face * np.float32((-1, 1, 1))
+    mirrored = face * np.array((-1, 1, 1), np.float32)
     distance = ((mirrored[:, None] - face[None]) ** 2).sum(-1)
     # Eyes' rims and mesh overlap in space: a point's partner stays in its own group.
     mesh = np.arange(N_LANDMARKS) < 468
     distance[mesh[:, None] != mesh[None]] = np.inf
-    order = distance.argmin(1)
+    order: NDArray[np.intp] = distance.argmin(1)
     if not np.array_equal(order[order], np.arange(N_LANDMARKS)):
         raise ValueError("the mean face is not symmetric")
     return order

@@ -64,7 +64,7 @@ def draw_contours(
             iris,
             (int(fixed[centre, 0]), int(fixed[centre, 1])),
             int(radius * (1 << _SUBPIXEL_BITS)),
-            LINE,
+            (LINE,),
             -1,
             cv2.LINE_AA,
             _SUBPIXEL_BITS,
@@ -83,8 +83,8 @@ def draw_contours(
 
 
 def _line(plane: NDArray[np.uint8], points: NDArray[np.int32], closed: bool, value: int) -> None:
-    cv2.polylines(plane, [points], closed, value, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.polylines(plane, [points], closed, (value,), 1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _fill(plane: NDArray[np.uint8], points: NDArray[np.int32], value: int) -> None:
-    cv2.fillPoly(plane, [points], value, cv2.LINE_AA, _SUBPIXEL_BITS)
+    cv2.fillPoly(plane, [points], (value,), cv2.LINE_AA, _SUBPIXEL_BITS)

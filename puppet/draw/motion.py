@@ -62,33 +62,32 @@ def coarse_motion(
     to, back = driving[:, :2], portrait[:, :2]
     affine = _fit_affine(to[:MESH], back[:MESH])
     centres = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
-    offset = np.empty((size, size, 2), np.float32)
+    planes = np.empty((2, size, size), np.float32)  # x, then y; interleaved at the end
     # The affine offset A p - p is linear in x and y: two outer sums instead of a matrix product.
     for c in range(2):
         gain = affine[:, c].copy()
         gain[c] -= 1
-        np.add.outer(centres * gain[1] + gain[2], centres * gain[0], out=offset[..., c])
+        np.add.outer(centres * gain[1] + gain[2], centres * gain[0], out=planes[c])
     travel = float(np.linalg.norm((back - to)[_OVAL].mean(0)))
-    offset *= head_reach(to, size, travel)[..., None]
+    planes *= head_reach(to, size, travel)
 
     wanted = back - to
     trust = _trust(to)
     finest = _bilinear_cells(to, size)
     for level in (*LEVELS, OPENINGS_LEVEL):
         cells_across, sigma, floor = level
-        left = wanted - _sample(offset, *finest)
+        left = wanted - _sample(planes, *finest)
         if level is OPENINGS_LEVEL:
             left, trust, to = left[_OPENINGS], trust[_OPENINGS], to[_OPENINGS]
         spread = _spread(left, trust, to, cells_across, sigma, floor)
-        if cells_across != size:
-            spread = cv2.resize(spread, (size, size), interpolation=cv2.INTER_LINEAR)
-        offset += spread
-    return offset
+        for plane, part in zip(planes, spread, strict=True):
+            if cells_across != size:
+                part = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
+            plane += part
+    return np.asarray(cv2.merge((planes[0], planes[1])), np.float32)
 
 
-def head_reach(
-    points: NDArray[np.float32], size: int, travel: float = 0.0
-) -> NDArray[np.float32]:
+def head_reach(points: NDArray[np.float32], size: int, travel: float = 0.0) -> NDArray[np.float32]:
     """(size, size) float32 in [0, 1]: 1 on the head of the face at `points` ([-1, 1]
     coordinates), 0 well away from it, smooth between.
 
@@ -110,7 +109,8 @@ def head_reach(
 
     def radius(reach: tuple[float, float, float]) -> NDArray[np.float32]:
         vertical = np.where(v < 0, v / reach[1], v / reach[2])
-        return np.sqrt((u / reach[0]) ** 2 + vertical**2)
+        distance: NDArray[np.float32] = np.sqrt((u / reach[0]) ** 2 + vertical**2)
+        return distance
 
     room = TRAVEL_ROOM * travel / half_height
     inner, outer = radius(INNER), radius((OUTER[0] + room, OUTER[1] + room, OUTER[2] + room))
@@ -151,21 +151,22 @@ def _spread(
     size: int,
     sigma: float,
     floor: float,
-) -> Field:
-    """(size, size, 2): normalised convolution of values (N, 2), each with its trust (N,), given
-    at positions (N, 2) in [-1, 1]; falls to 0 where no position is near."""
+) -> tuple[Field, Field]:
+    """Two (size, size) planes: normalised convolution of values (N, 2), each with its trust
+    (N,), given at positions (N, 2) in [-1, 1]; falls to 0 where no position is near."""
     cells, shares = _bilinear_cells(at, size)
     shares = shares * np.tile(trust, 4)
-    grid = np.empty((size * size, 3), np.float32)
-    for c in range(2):
-        grid[:, c] = np.bincount(cells, shares * np.tile(values[:, c], 4), size * size)
-    grid[:, 2] = np.bincount(cells, shares, size * size)
-    blurred = cv2.GaussianBlur(
-        grid.reshape(size, size, 3), (0, 0), sigma, borderType=cv2.BORDER_CONSTANT
-    )
+
+    def spread(weights: NDArray[np.float32]) -> Field:
+        splat = np.bincount(cells, weights, size * size).astype(np.float32)
+        flat = splat.reshape(size, size)
+        blurred = cv2.GaussianBlur(flat, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(blurred, np.float32)
+
     peak = 1 / (2 * np.pi * sigma * sigma)
-    spread: Field = blurred[..., :2] / (blurred[..., 2:] + floor * peak)
-    return spread
+    density = spread(shares) + np.float32(floor * peak)
+    x, y = (spread(shares * np.tile(values[:, c], 4)) for c in range(2))
+    return x / density, y / density
 
 
 def _bilinear_cells(
@@ -184,9 +185,10 @@ def _bilinear_cells(
     return cells, shares.astype(np.float32)
 
 
-def _sample(field: Field, cells: NDArray[np.intp], shares: NDArray[np.float32]) -> Field:
-    """(N, 2): the field at the positions that `_bilinear_cells` describes."""
-    values = field.reshape(-1, 2)[cells] * shares[:, None]
-    n = len(cells) // 4
-    summed: Field = values[:n] + values[n : 2 * n] + values[2 * n : 3 * n] + values[3 * n :]
+def _sample(
+    planes: NDArray[np.float32], cells: NDArray[np.intp], shares: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(N, 2): both planes at the positions that `_bilinear_cells` describes."""
+    values = planes.reshape(2, -1).take(cells, axis=1) * shares
+    summed: NDArray[np.float32] = values.reshape(2, 4, -1).sum(1).T
     return summed

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from puppet.landmarks import STABLE, mean_face
 
 Shape = NDArray[np.float64]  # (478, 3)
+Real = NDArray[np.float32] | NDArray[np.float64]
 
 _STABLE = np.array(STABLE)
 
@@ -26,18 +27,18 @@ class HeadPose:
     scale: float
     """Pixels per unit of the head's frame (the mean face's outer eye corner distance)."""
 
-    def to_head(self, points: NDArray[np.floating]) -> Shape:
+    def to_head(self, points: Real) -> Shape:
         """(N, 3) picture points in the head's frame."""
         head: Shape = (points - self.translation) @ self.rotation / self.scale
         return head
 
-    def to_picture(self, points: NDArray[np.floating]) -> Shape:
+    def to_picture(self, points: Real) -> Shape:
         """(N, 3) head points in the picture."""
         picture: Shape = self.scale * points @ self.rotation.T + self.translation
         return picture
 
 
-def fit_pose(points: NDArray[np.floating], head: NDArray[np.floating] | None = None) -> HeadPose:
+def fit_pose(points: Real, head: Real | None = None) -> HeadPose:
     """The least-squares similarity from `head` (478, 3) to picture `points` (478, 3) over the
     stable points; `head` is the mean face unless a person's own shape is known.
 
@@ -56,14 +57,12 @@ def fit_pose(points: NDArray[np.floating], head: NDArray[np.floating] | None = N
 
 def to_vector(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3,) rotation vector, radians."""
-    vector: NDArray[np.float64] = cv2.Rodrigues(rotation)[0].ravel()
-    return vector
+    return np.asarray(cv2.Rodrigues(rotation)[0], np.float64).ravel()
 
 
 def to_matrix(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 3) rotation of a rotation vector in radians."""
-    matrix: NDArray[np.float64] = cv2.Rodrigues(np.asarray(vector, np.float64))[0]
-    return matrix
+    return np.asarray(cv2.Rodrigues(np.asarray(vector, np.float64))[0], np.float64)
 
 
 def soft_limit(value: NDArray[np.float64], limit: NDArray[np.float64]) -> NDArray[np.float64]:
