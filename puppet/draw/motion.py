@@ -81,9 +81,7 @@ def coarse_motion(
             left, trust, to = left[_OPENINGS], trust[_OPENINGS], to[_OPENINGS]
         spread = _spread(left, trust, to, cells_across, sigma, floor)
         for plane, part in zip(planes, spread, strict=True):
-            if cells_across != size:
-                part = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
-            plane += part
+            plane += part if cells_across == size else _grow(part, size)
     return np.asarray(cv2.merge((planes[0], planes[1])), np.float32)
 
 
@@ -167,6 +165,10 @@ def _spread(
     density = spread(shares) + np.float32(floor * peak)
     x, y = (spread(shares * np.tile(values[:, c], 4)) for c in range(2))
     return x / density, y / density
+
+
+def _grow(plane: Field, size: int) -> Field:
+    return np.asarray(cv2.resize(plane, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _bilinear_cells(
