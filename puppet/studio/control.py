@@ -81,7 +81,7 @@ class Studio:
         self._camera = settings.camera
         self._switching = threading.Lock()
         self._countdown: tuple[threading.Timer, float] | None = None
-        self._mirrored = True
+        self._mirrored = False
         self.driver = DriverTap()
         self.panel = PanelSink()
         self.gallery = Gallery(settings.avatars)
