@@ -3,9 +3,10 @@
 Meta-learned weights are trained a little further on one person's pictures (Zakharov et al., ICCV
 2019, section 3.3), held back by a pull towards the weights they came from. With several pictures
 the main portrait's tensors become parameters of their own and every other picture is a truth
-that the main portrait has to be moved to; with one picture there are only synthetic motions.
-Some pictures are held out, and what is kept is what does best on them, so that tuning never
-ends with less than it began with.
+that the main portrait has to be moved to. With one picture there are only synthetic motions: they
+say nothing of how hair, neck and room really move, so only what is painted into eyes and mouth
+is tuned then. Some pictures are held out, and what is kept is what does best on them, so that
+tuning never ends with less than it began with.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from calibrate.train import to_device
 from engines.network import Moved, Network, Portrait
 
 FEW = 4
-"""From so many pictures on, some are held out to judge by; below, synthetic motions judge."""
+"""From so many pictures on, some are held out to judge by; below, other cuts of them judge."""
 MAX_SOURCES = 8
 """Pictures whose encodings are averaged into the portrait at the start."""
 
@@ -138,15 +139,21 @@ class _Tuner:
         self.base = [p.detach().clone() for p in base.parameters()]
         layout = {"memory_format": torch.channels_last}
         self.network = copy.deepcopy(base).requires_grad_(True).to(**layout)  # type: ignore[call-overload]
-        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.data = _Pictures(pictures, settings)
+        if self.data.alone:
+            self.network.requires_grad_(False)
+            self.network.generator.synthesis.requires_grad_(True)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         start = combine(self.network, self.data.sources)
         self.portrait = start.portrait
         self.tensors = [nn.Parameter(t.clone()) for t in start[1:]]
         self.averaged_tensors = [t.detach().clone() for t in self.tensors]
         self.optimiser = torch.optim.Adam(
             [
-                {"params": list(self.network.parameters()), "lr": settings.rate},
+                {
+                    "params": [p for p in self.network.parameters() if p.requires_grad],
+                    "lr": settings.rate,
+                },
                 {"params": self.tensors, "lr": settings.tensor_rate},
             ],
             betas=(0.9, 0.99),
@@ -190,10 +197,10 @@ class _Tuner:
 
     def _learn(self, batch: dict[str, Tensor], fixed: bool) -> float:
         moved = self._move(batch, fixed)
-        loss = _loss(batch, moved, self.perceptual)
+        loss = _loss(batch, moved, self.perceptual, self._weight(batch))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_([p for p in self.network.parameters() if p.requires_grad], 1.0)
         self.optimiser.step()
         rate = self.optimiser.param_groups[0]["lr"]
         decay = min(self.settings.average, self.step / (self.step + 5))
@@ -224,6 +231,11 @@ class _Tuner:
             moved: Moved = self.network.generator(batch["contours"], batch["motion"], portrait)
         return moved
 
+    def _weight(self, batch: dict[str, Tensor]) -> Tensor:
+        """(B, 1, 256, 256): where the truth is to be believed, and how much it matters there."""
+        weight = attention(batch["contours"])
+        return weight - 0.99 if self.data.alone else weight
+
     @torch.no_grad()
     def _judge(self) -> tuple[float, list[Tensor]]:
         """The mean loss on what is held out, by the averaged weights, and the pictures."""
@@ -234,7 +246,7 @@ class _Tuner:
             else:
                 portrait = self.averaged.encoder(batch["portrait"], batch["portrait_contours"])
             moved = self.averaged.generator(batch["contours"], batch["motion"], portrait)
-            weight = attention(batch["contours"])
+            weight = self._weight(batch)
             result = _compose(batch, moved)
             total += float(multiscale_l1(result, batch["target"], weight))
             total += 0.5 * float(edge_loss(result, batch["target"], weight))
@@ -249,7 +261,7 @@ class _Tuner:
         state = {k: v.clone() for k, v in self.averaged.state_dict().items()}
         if self.data.fixed:
             return state, [t.clone() for t in self.averaged_tensors]
-        # One picture: no truth to fit the tensors to, they are what the encoder now says.
+        # No truth to fit the tensors to: they are what the encoder now says.
         return state, list(combine(self.averaged, self.data.sources)[1:])
 
     def _sheet(self, results: list[Tensor]) -> NDArray[np.uint8]:
@@ -269,7 +281,7 @@ class _Pictures:
         if len(usable) == 0:
             raise ValueError(f"{pictures.name} holds no picture with a face")
         count = len(usable)
-        self.fixed = count >= FEW
+        self.fixed, self.alone = count >= FEW, count == 1
         # Spread over the rest; never the portrait itself.
         held = np.linspace(1, count - 1, max(1, count // 8) + 2).round().astype(int)[1:-1]
         chosen = [int(usable[i]) for i in dict.fromkeys(held)] if self.fixed else []
@@ -287,7 +299,7 @@ class _Pictures:
             )
             for i in learned
         ]  # fmt: skip
-        share = 0.2 if len(learned) >= FEW else 0.5 if len(learned) > 1 else 1.0
+        share = 1.0 if self.alone else 0.0
         self._roaming = PairDataset(
             [self._clip], stills, length=2**31, seed=settings.seed, stills_share=share
         )
@@ -327,15 +339,17 @@ def _compose(batch: dict[str, Tensor], moved: Moved) -> Tensor:
     return moved.rgb * moved.alpha + batch["background"] * (1 - moved.alpha)
 
 
-def _loss(batch: dict[str, Tensor], moved: Moved, perceptual: SqueezeNetFeatures | None) -> Tensor:
+def _loss(
+    batch: dict[str, Tensor], moved: Moved, perceptual: SqueezeNetFeatures | None, weight: Tensor
+) -> Tensor:
     """As in base training; edges stand in where there are no perceptual features."""
-    truth, weight = batch["target"], attention(batch["contours"])
+    truth = batch["target"]
     result = _compose(batch, moved)
     loss = 10 * multiscale_l1(result, truth, weight)
     loss = loss + 5 * edge_loss(result, truth, weight)
     loss = loss + 0.5 * (moved.alpha - batch["target_matte"]).abs().mean()
     loss = loss + 0.5 * moved.residual.abs().mean() + 0.002 * moved.mask.mean()
-    loss = loss + 3 * weighted_l1(moved.painted, truth, weight - 0.9)
+    loss = loss + 3 * weighted_l1(moved.painted, truth, attention(batch["contours"]) - 0.9)
     if perceptual is not None:
         with torch.no_grad():
             wanted = perceptual(truth)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engines.contract import GeneratorSpec
 from puppet.avatar.bundle import Avatar
 from puppet.avatar.files import hash_of
+from puppet.avatar.tuned import tuned_tensors, tuned_weights
 from puppet.draw import draw_contours, picture_coordinates
 
 _MAX_BYTES = 128 << 20
@@ -29,17 +30,20 @@ def portrait_tensors(avatar: Avatar, spec: GeneratorSpec) -> Tensors:
 
     A bundle that cannot be written to still works. Raises what engines.encode raises.
     """
+    fitted = tuned_tensors(avatar, spec.weights_sha256) or {}
     path = avatar.folder / f"tensors-{_safe(spec.tier)}.safetensors"
     key = _key(avatar, spec)
     kept = _read(path, key)
     if kept is not None:
-        return kept
+        return kept | fitted
     from engines.encode import encode_portrait
+    from engines.models import load_model_of
 
     contours = draw_contours(picture_coordinates(avatar.landmarks))
-    tensors = encode_portrait(avatar.portrait, avatar.matte, contours, tier=spec.tier)
+    model = load_model_of(weights=tuned_weights(avatar)) if fitted else None
+    tensors = encode_portrait(avatar.portrait, avatar.matte, contours, tier=spec.tier, model=model)
     _write(path, tensors, key)
-    return tensors
+    return tensors | fitted
 
 
 def _safe(tier: str) -> str:
