@@ -88,7 +88,7 @@ class Engine:
 
         self._painter = LandmarkPainter(sitter.landmarks)
         contours = self._painter.paint(sitter.landmarks).contours.copy()
-        tensors = encode_portrait(sitter.portrait, sitter.matte, contours, model=self._model)
+        tensors = encode_portrait(sitter.plain, sitter.matte, contours, model=self._model)
         if self._generator is not self._base:
             self._generator.close()
         self._generator = self._base
@@ -150,7 +150,7 @@ class Trained:
 
         self._painter = LandmarkPainter(sitter.landmarks)
         contours = self._painter.paint(sitter.landmarks).contours
-        four = np.dstack((sitter.portrait, sitter.matte))
+        four = np.dstack((sitter.plain, sitter.matte))
         self._now = self.network if tuned is None else tuned.network
         with torch.inference_mode():
             portrait: Portrait = self._now.encoder(_planes(four), _planes(contours))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engines.contract import PICTURE_SIZE
 from puppet.avatar.background import remove_person
 from puppet.avatar.framing import CropBox, cut, repeat_border
-from puppet.avatar.matting import foreground_colours, refine_matte
+from puppet.avatar.matting import refine_matte
 from puppet.avatar.person import Segmenter, person_in_crop
 from puppet.contract import Landmarks, Rgb
 
@@ -20,9 +20,7 @@ class Sitter:
     """The person of one portrait; arrays are 512 x 512."""
 
     plain: Rgb
-    """The square as it is in the picture."""
-    portrait: Rgb
-    """Colours freed from the background's, as the generator takes them."""
+    """The square as it is in the picture, which is what the generator takes."""
     matte: NDArray[np.uint8]
     background: Rgb
     """The square without the person."""
@@ -38,7 +36,6 @@ def prepare(segmenter: Segmenter, picture: Rgb, box: CropBox, face: Landmarks) -
     alpha = repeat_border(alpha, box, picture.shape[1], picture.shape[0])
     return Sitter(
         plain=plain,
-        portrait=foreground_colours(plain, alpha),
         matte=np.asarray(np.rint(alpha * 255), np.uint8),
         background=remove_person(plain, alpha),
         landmarks=landmarks,

@@ -60,7 +60,8 @@ class Avatar:
     folder: Path
     """Where it is or will be saved."""
     portrait: Rgb
-    """(512, 512, 3) uint8: the square crop the generator animates, foreground colours only."""
+    """(512, 512, 3) uint8: the square crop the generator animates, as it was trained:
+    plain pixels, which over the picture's own background show no seam around the hair."""
     matte: NDArray[np.uint8]
     """(512, 512) uint8: alpha of the crop."""
     landmarks: Landmarks

@@ -143,15 +143,18 @@ def _take_apart(picture: Rgb, alpha: NDArray[np.uint8] | None, face: Landmarks) 
     box = frame_face(face)
     square = np.asarray(cut(picture, box), np.uint8)
     in_crop = box.to_crop(face)
+    portrait = square
     if alpha is not None and _shows_face(alpha, face):
-        # The picture was cut out already, by someone who knew better.
+        # The picture was cut out already, by someone who knew better. What lies under its
+        # transparent pixels may be anything, so colours are carried on from the person.
         matte = np.asarray(cut(alpha, box), np.float32) / 255
         matte = repeat_border(matte, box, width, height)
         everywhere = alpha.astype(np.float32) / 255
+        portrait = foreground_colours(square, matte)
     else:
         matte, everywhere = _find_person(picture, square, box, in_crop)
     return _Parts(
-        portrait=foreground_colours(square, matte),
+        portrait=portrait,
         matte=_bytes_of(matte),
         landmarks=in_crop,
         background=remove_person(picture, everywhere),
