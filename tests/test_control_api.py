@@ -229,9 +229,7 @@ def test_hostile_uploads_get_a_sentence(
     up: Running, name: str, body: bytes, status: int, told: str
 ) -> None:
     before = sorted(p.name for p in (up.home / "avatars").iterdir())
-    answer = up.call(
-        "POST", "/api/avatars", params={"name": name, "consent": "self"}, content=body
-    )
+    answer = up.call("POST", "/api/avatars", params={"name": name, "consent": "self"}, content=body)
     assert answer.status_code == status, answer.text
     assert told in answer.json()["detail"]
     assert "/tmp" not in answer.text
@@ -305,7 +303,9 @@ def test_the_own_page_may(up: Running) -> None:
         next_message(socket, "state")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "[::1]", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1:1", "[::1]", ""]
+)
 def test_rebound_names_are_refused(up: Running, host: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", up.server.port, timeout=10)
     for path in ("/", "/api/state", "/api/openapi.json"):
@@ -351,7 +351,9 @@ def test_openapi_names_every_action(up: Running) -> None:
         ("/api/recording", {"on": True, "format": "../x"}),
     ],
 )
-def test_nonsense_is_refused_with_a_sentence(up: Running, path: str, body: dict[str, object]) -> None:
+def test_nonsense_is_refused_with_a_sentence(
+    up: Running, path: str, body: dict[str, object]
+) -> None:
     method = "PATCH" if path.endswith("sliders") else "POST"
     answer = up.call(method, path, json=body)
     assert answer.status_code in (404, 422)

@@ -61,7 +61,8 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("run",), ("render",), ("demo",), ("avatar",), ("devices",), ("doctor",)]
+    "command",
+    [(), ("run",), ("render",), ("demo",), ("avatar",), ("devices",), ("doctor",), ("studio",)],
 )
 def test_help_loads_no_heavy_package(command: tuple[str, ...]) -> None:
     loaded = loaded_after(HELP_PAGE.format(arguments=[*command, "--help"]))
