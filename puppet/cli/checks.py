@@ -175,7 +175,15 @@ def _loopback(name: str) -> Iterator[Check]:
         "sudo modprobe v4l2loopback devices=1 exclusive_caps=1 "
         'card_label="webcam-puppet" max_buffers=2'
     )
-    if writable:
+    always = [node for node in writable if node.captures and node.outputs]
+    if always and len(always) == len(writable):
+        yield Check(
+            name,
+            WARN,
+            f"{always[0].path} says that it is camera and output at once: browsers do not list it",
+            f"sudo modprobe -r v4l2loopback && {load}",
+        )
+    elif writable:
         yield Check(name, OK, ", ".join(f"{node.path} ({node.name})" for node in writable))
     elif devices:
         yield Check(
@@ -194,6 +202,33 @@ def _loopback(name: str) -> Iterator[Check]:
     else:
         install = _package_command("v4l2loopback-dkms", "v4l2loopback")
         yield Check(name, WARN, "v4l2loopback is not loaded", f"{install} && {load}")
+
+
+def _proof() -> Iterator[Check]:
+    """Pictures are written into the virtual camera and read back."""
+    name = "virtual camera, written and read back"
+    if not _is_installed("pyvirtualcam"):
+        yield Check(name, NOTE, "not tried, there is none", "see above")
+        return
+    from puppet.capture.devices import can_list_cameras
+    from puppet.capture.v4l2 import list_nodes
+    from puppet.cli.proof import WANTED, prove
+    from puppet.output.virtual import VirtualCameraSink
+
+    if sys.platform.startswith("linux") and not any(node.is_loopback for node in list_nodes()):
+        yield Check(name, NOTE, "not tried, there is none", "see above")
+        return
+    if not can_list_cameras():
+        yield Check(name, WARN, "cannot be found again", "pip install cv2-enumerate-cameras")
+        return
+    proof = prove(VirtualCameraSink())
+    if proof.problem is not None:
+        yield Check(name, WARN, f"{proof.device}: {proof.problem}", proof.remedy)
+        return
+    delay = sorted(proof.delays_ms)[len(proof.delays_ms) // 2]
+    width, height = proof.size or (0, 0)
+    found = f"PASS: {proof.device}, {WANTED} pictures of {width}x{height}, {delay:.0f} ms each"
+    yield Check(name, OK, found)
 
 
 def _obs(name: str) -> Iterator[Check]:
@@ -277,4 +312,5 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterable[Check]]], ...] = (
     ("virtual camera", _virtual_camera),
     ("preview window", _preview),
     ("data folder", _folder),
+    ("virtual camera, written and read back", _proof),
 )

@@ -14,6 +14,9 @@ def doctor(
 ) -> None:
     """Check this machine: cameras, virtual camera, runtimes, models, video; with remedies.
 
+    At the end test pictures are written into the virtual camera and read back: it counts as
+    working only if they arrive. Whoever looks at it just then sees them for a moment.
+
     Ends with exit code 1 when something that everything needs is missing; a missing camera or
     virtual camera is only a warning.
     """
