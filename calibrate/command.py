@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -78,7 +79,7 @@ def calibrate(
     from calibrate.tune import TuneSettings
     from puppet.cli.show import console
 
-    out = console()
+    out, began = console(), time.monotonic()
     network = load_network(tier, weights)  # before anything slow: there may be none
     if torch.cuda.is_available():
         network = network.cuda()
@@ -88,8 +89,9 @@ def calibrate(
         clip = gather(avatar, sources, most=most, tell=status.update)
     number = len(clip.usable)
     out.print(f"Tuning {avatar.name} on {number} picture{'s' * (number > 1)}; Ctrl-C stops.")
+    spent = (time.monotonic() - began) / 60
     settings = TuneSettings(
-        minutes=max(0.05, minutes - _OVERHEAD_MINUTES),
+        minutes=max(minutes / 4, minutes - spent - _OVERHEAD_MINUTES),
         steps=400 if number == 1 else 1200,
         threads=threads,
         # Nobody gains from bf16 on a CPU that emulates it.

@@ -132,6 +132,7 @@ class _Tuner:
         self, base: Network, pictures: Clip, settings: TuneSettings,
         perceptual: SqueezeNetFeatures | None,
     ) -> None:  # fmt: skip
+        self.began = time.monotonic()
         if settings.threads:
             torch.set_num_threads(settings.threads)
         self.settings, self.perceptual = settings, perceptual
@@ -158,6 +159,9 @@ class _Tuner:
             ],
             betas=(0.9, 0.99),
         )
+        # Made-up motions are a weaker truth: a shorter way.
+        weights_rate = settings.rate / 3 if self.data.alone else settings.rate
+        self.rates = (weights_rate, settings.tensor_rate)
         self.step = 0
         self.held = [to_device(default_collate([s]), self.device) for s in self.data.held_out]
         self.before: list[Tensor] = []
@@ -167,14 +171,13 @@ class _Tuner:
 
     def run(self, tell: Callable[[Progress], None] | None, stop: Callable[[], bool]) -> None:
         settings = self.settings
-        began = time.monotonic()
         for fixed, raw in self.data.batches():
             loss = self._learn(to_device(raw, self.device), fixed)
             self.step += 1
-            spent = (time.monotonic() - began) / (60 * settings.minutes)
+            spent = (time.monotonic() - self.began) / (60 * settings.minutes)
             share = min(1.0, max(spent, self.step / settings.steps))
             for group, rate in zip(
-                self.optimiser.param_groups, (settings.rate, settings.tensor_rate), strict=True
+                self.optimiser.param_groups, self.rates, strict=True
             ):  # warm up, then a line down: the end must not depend on the last batch
                 group["lr"] = rate * min(1.0, self.step / 10) * (1.05 - share)
             done = share >= 1 or stop()
