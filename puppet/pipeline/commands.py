@@ -75,6 +75,13 @@ class ChangeBackground:
 
 
 @dataclass(frozen=True, slots=True)
+class Cutout:
+    """Also make the picture without background, because an output wants it; or stop that."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Express:
     """An expression over what the driver does (`puppet.retarget.expressions`)."""
 
@@ -114,6 +121,7 @@ Command: TypeAlias = (
     | LabelSize
     | LabelCorner
     | ChangeBackground
+    | Cutout
     | Express
     | Panic
     | Adjust

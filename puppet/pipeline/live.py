@@ -39,6 +39,7 @@ from puppet.pipeline.commands import (
     ChangeBackground,
     Command,
     CommandQueue,
+    Cutout,
     Express,
     LabelCorner,
     LabelSize,
@@ -431,6 +432,8 @@ class LiveRun:
                 performer.set_label_corner(corner)
             case ChangeBackground(background):
                 performer.set_background(background)
+            case Cutout(on):
+                performer.set_cutout(on)
             case Express(name, seconds, strength):
                 performer.driver.make_face(name, seconds, strength)
                 self.events.tell("expression", name or "none")

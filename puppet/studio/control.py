@@ -24,6 +24,7 @@ from puppet.pipeline.commands import (
     Adjust,
     ChangeBackground,
     Command,
+    Cutout,
     Express,
     LabelCorner,
     LabelSize,
@@ -259,6 +260,7 @@ class Studio:
             if spec not in fan_out.names:
                 raise NotFound(f"The output {spec!r} is not on.")
             fan_out.remove(spec)
+            self._put(Cutout(fan_out.wants_cutout))
             return
         if kind not in SINKS:
             raise NotFound(f"There is no output {spec!r}: choose one of {', '.join(SINKS)}.")
@@ -269,6 +271,7 @@ class Studio:
                 raise Conflict(f"The output {sink.name} is on already.")
             fan_out.remove(sink.name)
         fan_out.add(sink)
+        self._put(Cutout(fan_out.wants_cutout))
 
     def record(self, on: bool, form: str = "mp4") -> RecordingStatus:
         fan_out = self.run.fan_out
