@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from puppet.avatar.bundle import Avatar
 from puppet.avatar.files import hash_of
+from puppet.avatar.store import bundle_path
 from puppet.contract import BundleError, UserError
 
 WEIGHTS, TENSORS, GRAPH = "weights.safetensors", "tuned.safetensors", "generator.onnx"
@@ -30,6 +31,12 @@ _KEY = "webcam-puppet"
 def tuned_weights(avatar: Avatar) -> Path | None:
     """The avatar's own weights, or None where it was not calibrated. Not checked yet."""
     path = avatar.folder / WEIGHTS
+    return path if path.is_file() and not path.is_symlink() else None
+
+
+def tuned_weights_of(name_or_path: str | Path) -> Path | None:
+    """The same for an avatar that is not loaded yet. Raises BundleError where there is none."""
+    path = bundle_path(name_or_path) / WEIGHTS
     return path if path.is_file() and not path.is_symlink() else None
 
 

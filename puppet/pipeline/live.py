@@ -55,7 +55,13 @@ from puppet.pipeline.commands import (
 from puppet.pipeline.driver import Driver
 from puppet.pipeline.events import Events, Kind
 from puppet.pipeline.generator import GeneratorKeeper
-from puppet.pipeline.opening import Openers, open_together, open_tracker, set_opencv_threads
+from puppet.pipeline.opening import (
+    Openers,
+    engine_for,
+    open_together,
+    open_tracker,
+    set_opencv_threads,
+)
 from puppet.pipeline.performer import Performer
 from puppet.pipeline.profiles import keep_neutral, known_neutral
 from puppet.pipeline.report import Report, SinkReport, StageTimes
@@ -190,13 +196,14 @@ class LiveRun:
         compose = replace(
             look.compose, cutout=look.compose.cutout or any(s.wants_cutout for s in sinks)
         )
+        engine = engine_for(look.engine, wanted.avatars)
         set_opencv_threads()
         opened = open_together(
             {
                 "cast": lambda: Cast(wanted.avatars),
                 "source": openers.source or self._open_source,
                 "tracker": openers.tracker or open_tracker,
-                "generator": lambda: GeneratorKeeper(look.engine, self.events, openers.generator),
+                "generator": lambda: GeneratorKeeper(engine, self.events, openers.generator),
             }
         )
         with ExitStack() as on_failure:

@@ -20,7 +20,13 @@ from puppet.pipeline.cast import Cast
 from puppet.pipeline.driver import Driver
 from puppet.pipeline.events import Events
 from puppet.pipeline.generator import GeneratorKeeper
-from puppet.pipeline.opening import Openers, open_together, open_tracker, set_opencv_threads
+from puppet.pipeline.opening import (
+    Openers,
+    engine_for,
+    open_together,
+    open_tracker,
+    set_opencv_threads,
+)
 from puppet.pipeline.performer import Performer
 from puppet.pipeline.report import Report, StageTimes
 from puppet.pipeline.settings import RenderSettings
@@ -49,13 +55,14 @@ def render(
     events, openers = events or Events(), openers or Openers()
     show = advance or (lambda what, done, total: None)
     look, times, began_ns = settings.look, StageTimes(), time.perf_counter_ns()
+    engine = engine_for(look.engine, (settings.avatar,))
     set_opencv_threads()
     opened = open_together(
         {
             "cast": lambda: Cast((settings.avatar,)),
             "source": openers.source or (lambda: open_source(settings.driver, realtime=False)),
             "tracker": openers.tracker or open_tracker,
-            "generator": lambda: GeneratorKeeper(look.engine, events, openers.generator),
+            "generator": lambda: GeneratorKeeper(engine, events, openers.generator),
         }
     )
     try:

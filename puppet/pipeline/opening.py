@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 
 from engines.contract import Generator
+from puppet.avatar.tuned import tuned_weights_of
 from puppet.capture import MeasuredSource
 from puppet.contract import Sink, Tracker
 from puppet.pipeline.environment import usable_cores
+from puppet.pipeline.generator import EngineSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,18 @@ def open_together(jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
                 future.result().close()
         raise errors[0]
     return {name: future.result() for name, future in waiting.items()}
+
+
+def engine_for(engine: EngineSettings, avatars: Sequence[str]) -> EngineSettings:
+    """With the avatar's own weights where it was calibrated and plays alone.
+
+    One generator plays all avatars of a run: of several, none may bring weights of its own.
+    Raises BundleError.
+    """
+    chosen = engine.weights or engine.onnx or engine.tier != "auto"
+    if chosen or len(avatars) != 1:
+        return engine
+    return replace(engine, weights=tuned_weights_of(avatars[0]))
 
 
 def open_tracker() -> Tracker:
