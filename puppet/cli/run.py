@@ -51,7 +51,8 @@ def run(
             "--sink",
             "-s",
             help="Where the picture goes; repeat it for several: preview, virtual[:/dev/videoN], "
-            "file:OUT.mp4, mjpeg[:PORT], null.  [default: preview]",
+            "file:OUT.mp4, mjpeg[:PORT], overlay[:PORT] (transparent, for OBS), null."
+            "  [default: preview]",
             show_default=False,
         ),
     ] = None,

@@ -28,6 +28,7 @@ OFFLINE_NOTES = {"capture": "decode a frame", "send": "encode the picture"}
 
 SHOWN = frozenset(
     {
+        "output",
         "calibrated",
         "avatar",
         "paused",

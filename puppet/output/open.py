@@ -8,9 +8,10 @@ from pathlib import Path
 from puppet.contract import Sink, UserError
 
 DEFAULT_PORT = 8765
+OVERLAY_PORT = 8767
 SINK_HELP = (
     "preview (a window), file:OUT.mp4 or file:OUT.webm, virtual[:DEVICE] (a camera for calls), "
-    "mjpeg[:PORT] (a page on this machine), null"
+    "mjpeg[:PORT] (a page on this machine), overlay[:PORT] (a transparent page for OBS), null"
 )
 
 
@@ -45,6 +46,10 @@ def open_sink(spec: str, *, on_key: Callable[[str], None] | None = None) -> Sink
         from puppet.output.mjpeg import MjpegSink
 
         return MjpegSink(_port(value) if value else DEFAULT_PORT)
+    if kind == "overlay":
+        from puppet.output.overlay import OverlaySink
+
+        return OverlaySink(_port(value) if value else OVERLAY_PORT)
     raise UserError(f"unknown output {spec!r}; choose one of {SINK_HELP}")
 
 

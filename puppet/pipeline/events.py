@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal[
     "started",
+    "output",
     "first-picture",
     "calibrating",
     "calibrated",

@@ -146,6 +146,9 @@ class LiveRun:
         self._capture.start()
         self._work.start()
         self.events.tell("started", f"{self._parts.source.name} drives the portrait.")
+        for sink in self._sinks:
+            if url := getattr(sink, "url", None):
+                self.events.tell("output", f"The output {sink.name} is at {url}")
 
     def wait(self, timeout_s: float) -> bool:
         """Waits for the end of the run. True when it is over."""
