@@ -70,6 +70,7 @@ class Running:
             f"ws://127.0.0.1:{self.server.port}{path}",
             additional_headers={**self.bearer, **headers},
             open_timeout=20,
+            close_timeout=1,
             compression=None,
         )
 

@@ -6,6 +6,8 @@ import http.client
 import json
 import socket
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -477,6 +479,20 @@ def test_load_on_loopback_is_answered_and_the_loop_goes_on(up: Running) -> None:
 def test_a_taken_port_is_said(up: Running) -> None:
     with pytest.raises(UserError, match=f"Port {up.server.port} is taken.*--port"):
         StudioServer(up.studio, port=up.server.port)
+
+
+def test_the_command_says_that_the_port_is_taken(up: Running) -> None:
+    command = ["studio", "--no-browser", "--camera", "demo", "--avatar", "demo"]
+    done = subprocess.run(
+        [sys.executable, "-m", "puppet.cli.main", *command, "--port", str(up.server.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "is taken" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_token_that_is_none_is_refused(up: Running) -> None:

@@ -74,7 +74,7 @@ def presets() -> Mapping[str, Preset]:
                 Push(chin, (0.0, 0.10), 0.3),
             ),
             lids=(1.22, 1.22),
-            lips=0.30,
+            lips=0.22,
         ),
         "frown": Preset(
             (

@@ -48,7 +48,7 @@ from puppet.studio.recorder import Recorder, RecordingStatus
 from puppet.studio.source import SwitchableSource
 from puppet.studio.taps import RECENT, DriverTap, PanelSink, TappedTracker
 
-SINKS = ("virtual", "mjpeg", "preview")
+SINKS = ("virtual", "overlay", "mjpeg", "preview")
 """Outputs that can be switched on from the panel; files are the recorder's."""
 MAX_COUNTDOWN_S = 10.0
 

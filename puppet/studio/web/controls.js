@@ -10,7 +10,8 @@ const SLIDERS = [
   ["gaze", "Gaze", 0, 2, 1],
   ["steadiness", "Smoothing", 0, 4, 1],
 ];
-const OUTPUTS = [["virtual", "Virtual camera"], ["mjpeg", "Page on this machine"], ["preview", "Window"]];
+const OUTPUTS = [["virtual", "Virtual camera"], ["overlay", "Overlay for OBS"],
+  ["mjpeg", "Page on this machine"], ["preview", "Window"]];
 const touched = new Map();
 let report = () => {};
 let sinksShown = "";
@@ -106,12 +107,13 @@ function choose(id, value) {
 
 function showSinks(state) {
   const known = state.sinks.filter((s) => s.name !== "panel" && !s.name.startsWith("file:"));
-  const list = [...known];
-  for (const [name, title] of OUTPUTS) {
-    const on = list.find((s) => s.name.split(":")[0] === name);
-    if (on) on.title = title;
-    else list.push({ name, title, on: false, error: null });
-  }
+  const kind = (sink) => sink.name.split(":")[0];
+  const list = OUTPUTS.flatMap(([name, title]) => {
+    const there = known.filter((sink) => kind(sink) === name);
+    return there.length ? there.map((sink) => ({ ...sink, title }))
+      : [{ name, title, on: false, error: null }];
+  });
+  list.push(...known.filter((sink) => !OUTPUTS.some(([name]) => name === kind(sink))));
   const shape = JSON.stringify(list.map((s) => s.name));
   if (shape !== sinksShown) {
     sinksShown = shape;

@@ -50,7 +50,8 @@ export function showWaterfall(state) {
   p50.textContent = `${ms(state.age.p50)} ms`;
   p99.textContent = `${ms(state.age.p99)} ms`;
   const dropped = Object.entries(state.dropped).filter(([, count]) => count);
-  const where = dropped.map(([name, count]) => `${name} ${count}`).join(", ");
+  const where = dropped.map(([name, count]) =>
+    `${name.startsWith("file:") ? "recording" : name} ${count}`).join(", ");
   const { runtime, version, device, precision, tier } = state.runtime;
   document.getElementById("drops").textContent =
     `Dropped: ${where || "none"} of ${state.frames_in} frames. ` +
