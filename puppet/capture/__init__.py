@@ -57,7 +57,7 @@ def open_source(
 
     "demo"; a camera by number ("0"), device file ("/dev/video2") or name; a video file; an
     address ("rtsp://...", "http://..."); a folder, pattern or single file of pictures; a landmark
-    trace ("*.npz", which delivers observations instead of frames).
+    trace ("*.npz") or "openseeface[:[ADDRESS:]PORT]", which deliver observations, not frames.
 
     A recording plays at its own pace with `realtime` (newest wins; the rest is counted in
     `dropped`), else every item comes, with times of its own; `loop` starts it again at its end.
@@ -68,6 +68,8 @@ def open_source(
     """
     if fps is not None and not 0 < fps <= 1000:
         raise SourceError(f"{fps:g} pictures per second make no sense: choose 1 to 1000")
+    if re.match(r"openseeface(:|$)", spec, re.IGNORECASE):
+        return _openseeface(spec, clock)
     scheme = urlsplit(spec).scheme.lower() if "://" in spec else ""
     if scheme and scheme != "file":
         from puppet.capture.stream import open_stream
@@ -109,6 +111,18 @@ def _webcam(
     from puppet.capture.webcam import open_webcam
 
     return open_webcam(find_camera(spec), fps=fps, size=size, clock=clock)
+
+
+def _openseeface(spec: str, clock: Clock) -> MeasuredSource:
+    from puppet.capture.openseeface import DEFAULT_PORT, OpenSeeFaceSource
+
+    found = re.fullmatch(r"openseeface(?::(?:([\d.]{7,15}):)?(\d{1,5}))?", spec, re.IGNORECASE)
+    if found is None or int(found[2] or 0) > 65_535:
+        raise SourceError(
+            f"write openseeface, openseeface:PORT or openseeface:ADDRESS:PORT: {spec}"
+        )
+    port = int(found[2]) if found[2] else DEFAULT_PORT
+    return OpenSeeFaceSource(port, found[1] or "127.0.0.1", clock=clock)
 
 
 def _is_pictures(path: Path) -> bool:

@@ -17,6 +17,7 @@ from puppet.cli.options import (
     ReportOption,
     RequireGpuOption,
     RuntimeOption,
+    ServerOption,
     SizeOption,
     look_of,
     parse_size,
@@ -40,7 +41,7 @@ def run(
             "--camera",
             "-c",
             help="Camera by number or name ('puppet devices'), /dev/videoN, a video file "
-            "(plays at its own pace and loops), an address, a landmark trace, or 'demo'.  "
+            "(plays at its own pace and loops), an address, a landmark trace, openseeface[:PORT], or 'demo'.  "
             "[default: the first camera]",
             show_default=False,
         ),
@@ -69,6 +70,7 @@ def run(
     label_size: LabelSizeOption = "medium",
     label_elsewhere: LabelElsewhereOption = None,
     runtime: RuntimeOption = "auto",
+    server: ServerOption = None,
     require_gpu: RequireGpuOption = False,
     camera_size: Annotated[
         str | None,
@@ -103,6 +105,7 @@ def run(
         label_elsewhere=label_elsewhere,
         runtime=runtime,
         require_gpu=require_gpu,
+        server=server,
     )
     settings = LiveSettings(
         avatars=tuple(avatar),
