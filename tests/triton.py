@@ -21,9 +21,7 @@ import pytest
 
 WHEEL = "nvidia-pytriton==0.7.0"
 ROOT = Path(__file__).resolve().parent.parent
-_KEPT = (
-    Path(tempfile.gettempdir()) / f"webcam-puppet-tests-{os.getuid()}" / WHEEL.replace("==", "-")
-)
+_KEPT = Path(tempfile.gettempdir()) / f"puppet-tests-{os.getuid()}" / WHEEL.replace("==", "-")
 STUB = "triton_python_backend_stub"
 
 # Triton runs backends written in Python beside its built-in ones; this one takes the place of the

@@ -16,11 +16,20 @@ import typer
 from typer.core import TyperGroup
 
 from puppet import __version__
-from puppet.cli import avatar, demo, devices, doctor, render, run, studio
+from puppet.cli import avatar, demo, devices, doctor, export_repository, render, run, studio
 from puppet.cli.failure import guarded
 
 GROUP = "puppet.commands"
-ORDER = ("demo", "avatar", "run", "studio", "render", "devices", "doctor")
+ORDER = (
+    "demo",
+    "avatar",
+    "run",
+    "studio",
+    "render",
+    "devices",
+    "doctor",
+    "export-model-repository",
+)
 """As a newcomer needs them."""
 
 HELP = """A portrait follows your face, live: in a video call, a stream, or a file.
@@ -110,6 +119,7 @@ def build() -> typer.Typer:
     app.command(name="render")(render.render)
     app.command(name="devices")(devices.devices)
     app.command(name="doctor")(doctor.doctor)
+    app.command(name="export-model-repository")(export_repository.export_model_repository)
     return app
 
 

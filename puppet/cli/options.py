@@ -41,6 +41,16 @@ RuntimeOption: TypeAlias = Annotated[
         "--runtime", help="What computes the portrait: auto, openvino, onnxruntime, tensorrt, ..."
     ),
 ]
+ServerOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="HOST:PORT",
+        help="With --runtime remote: the gRPC port of the server that computes the portrait "
+        "('puppet export-model-repository' tells how). Landmarks and the portrait go there.",
+        show_default=False,
+    ),
+]
 RequireGpuOption: TypeAlias = Annotated[
     bool, typer.Option("--require-gpu", help="Refuse to run on the processor alone.")
 ]
@@ -114,6 +124,7 @@ def look_of(
     label_elsewhere: str | None,
     runtime: str,
     require_gpu: bool,
+    server: str | None = None,
 ) -> Look:
     """The options that `run` and `render` share, as settings. Raises UserError."""
     from puppet.compose.settings import ComposeSettings, LabelSettings, parse_background
@@ -123,6 +134,11 @@ def look_of(
 
     if pose not in ("relative", "absolute"):
         raise UserError(f"--pose {pose!r} is unknown: choose relative or absolute.")
+    if (runtime == "remote") is not (server is not None):
+        raise UserError(
+            "A generator on another machine takes both: puppet run --runtime remote "
+            "--server HOST:PORT (the server's gRPC port)."
+        )
     default = RetargetSettings()
     return Look(
         compose=ComposeSettings(
@@ -135,5 +151,5 @@ def look_of(
             expression=default.expression if expression_strength is None else expression_strength,
             pose=default.pose if pose_strength is None else pose_strength,
         ),
-        engine=EngineSettings(runtime=runtime, require_gpu=require_gpu),
+        engine=EngineSettings(runtime=runtime, require_gpu=require_gpu, server=server),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -40,6 +41,10 @@ class EngineSettings:
     """Tuned weights of an avatar; before `tier`."""
     onnx: Path | None = None
     """An avatar's own graph; before `weights`."""
+    server: str | None = None
+    """HOST:PORT of a generator elsewhere, for the runtime 'remote' and no other."""
+    server_deadline_s: float = 0.1
+    """A picture that the server has not sent by then is computed here."""
 
 
 class GeneratorKeeper:
@@ -98,24 +103,30 @@ class GeneratorKeeper:
             except EngineFailed as error:
                 self._replace(error)
                 continue
-            if self._generator.info is not self._told:  # a GPU has taken over
-                self._tell()
+            if self._generator.info is not self._told or self._local_because() != self._because:
+                self._tell()  # a GPU or a server has taken over, or a server no longer serves
             return picture
 
     def close(self) -> None:
         self._generator.close()
 
     def _tell(self) -> None:
-        self._told = self._generator.info
-        self._events.tell("runtime", f"The portrait is computed by {self.describe()}.")
+        self._told, self._because = self._generator.info, self._local_because()
+        told = f"The portrait is computed by {self.describe()}."
+        if self._because is not None:
+            told = f"{self._because} {told}"
+            self.fallbacks.append(told)
+        self._events.tell("runtime" if self._because is None else "runtime-fallback", told)
+
+    def _local_because(self) -> str | None:
+        """Why a remote generator is not used now; None without one, or while it is."""
+        return getattr(self._generator, "why_local", None)
 
     def _open(self, runtime: str, device: str) -> Generator:
         wanted = self._settings
         opener = self._opener
         if opener is None:
-            from engines.takeover import open_at_once
-
-            opener = open_at_once
+            opener = self._opener_for(runtime)
         return opener(
             wanted.tier,
             weights=wanted.weights,
@@ -127,6 +138,16 @@ class GeneratorKeeper:
             require_gpu=wanted.require_gpu,
             expected_draw_style=DRAW_STYLE,
         )
+
+    def _opener_for(self, runtime: str) -> Callable[..., Generator]:
+        if runtime != "remote":
+            from engines.takeover import open_at_once
+
+            return open_at_once
+        from engines.remote import open_remote
+
+        wanted = self._settings
+        return partial(open_remote, server=wanted.server, deadline_s=wanted.server_deadline_s)
 
     def _replace(self, failure: EngineFailed) -> None:
         """Opens the next runtime that takes this portrait, or raises `failure`."""
@@ -141,7 +162,7 @@ class GeneratorKeeper:
                     self._generator.set_portrait(self._tensors_for(self._generator.spec))
             except EngineError:
                 continue
-            self._told = self._generator.info
+            self._told, self._because = self._generator.info, self._local_because()
             told = f"{was} failed ({failure}); {self.describe()} took over."
             self.fallbacks.append(told)
             self._events.tell("runtime-fallback", told)
