@@ -117,7 +117,7 @@ def known_options(command: str) -> set[str]:
 
 
 def test_readme_names_only_commands_and_options_that_exist() -> None:
-    lines = re.findall(r"^(?:.*?/)?puppet ([a-z]+)((?: [^#\n`]*)?)", README, re.M)
+    lines = re.findall(r"^(?:.*?/)?puppet ([a-z-]+)((?: [^#\n`]*)?)", README, re.M)
     assert len(lines) >= 6
     for command, rest in lines:
         options = set(re.findall(r"(?<=\s)(--?[a-z][a-z-]*)", rest))
