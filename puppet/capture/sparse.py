@@ -96,7 +96,7 @@ def _spread() -> NDArray[np.float64]:
     system[n:, :n] = system[:n, n:].T
     weights = np.linalg.solve(system, np.eye(n + 3)[:, :n])
     basis = np.column_stack([_distances(at, known), np.ones(N_LANDMARKS), at])
-    spread: NDArray[np.float64] = basis @ weights
+    spread = np.asarray(basis @ weights, np.float64)
     spread.setflags(write=False)
     return spread
 

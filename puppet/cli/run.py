@@ -41,7 +41,8 @@ def run(
             "--camera",
             "-c",
             help="Camera by number or name ('puppet devices'), /dev/videoN, a video file "
-            "(plays at its own pace and loops), an address, a landmark trace, openseeface[:PORT], or 'demo'.  "
+            "(plays at its own pace and loops), an address, a landmark trace, "
+            "openseeface[:PORT], or 'demo'.  "
             "[default: the first camera]",
             show_default=False,
         ),
@@ -86,6 +87,24 @@ def run(
     studio_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Where the control panel is.")
     ] = 8790,
+    record_trace: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npz",
+            help="Write your landmarks (no picture of you) into a trace, to be used as --camera "
+            "or --driver later.",
+            show_default=False,
+        ),
+    ] = None,
+    vmc: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Send head, blinks, mouth and gaze to a VTuber program too (VMC protocol; "
+            "39539 is usual).",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Drive an avatar live with your webcam.
 
@@ -116,6 +135,8 @@ def run(
         camera_fps=fps,
         camera_size=None if camera_size is None else parse_size(camera_size, "--camera-size"),
         fps=fps,
+        record_trace=record_trace,
+        vmc=vmc,
     )
     report_path = None if report is None else Path(report)
     if studio:

@@ -39,6 +39,10 @@ class LiveSettings:
     """What files and the virtual camera are told; pictures come at the camera's pace."""
     use_profile: bool = True
     """Begin with the neutral face saved for this camera, if there is one."""
+    record_trace: Path | None = None
+    """Where the driver's landmarks are written when the run ends (`puppet.capture.trace`)."""
+    vmc: str | None = None
+    """Where the tracking goes as VMC messages: `PORT` or `HOST:PORT`."""
 
 
 @dataclass(frozen=True, slots=True)
