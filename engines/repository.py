@@ -1,9 +1,10 @@
 """A model repository in the layout of Triton Inference Server, for generators on other machines.
 
 Two models are written. The packed one runs this program's own generator on the server (Triton's
-Python backend, webcam-puppet installed there): small messages, any portrait. The plain one is an
-ONNX graph with one portrait inside, for any server of the protocol: Triton's ONNX Runtime
-backend, OpenVINO Model Server (which reads the same folders), KServe.
+Python backend, webcam-puppet installed there): small messages, any portrait. The plain one has one
+portrait inside: an ONNX graph for any server of the protocol (Triton's ONNX Runtime backend,
+OpenVINO Model Server, which reads the same folders, KServe), or a plan for Triton's TensorRT
+backend. Engines for RTX cards go into the packed model: that backend does not take them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.build import DEFAULT_TARGETS, RTX, cached_engine
+from engines.build import CLASSIC, DEFAULT_TARGETS, RTX, build_engine, cached_engine
 from engines.cache import EngineCache
 from engines.contract import EngineFailed, PortraitTensors, RuntimeUnavailable, SpecMismatch
 from engines.graph import OUTPUT, Graph, TensorSpec, load_model, parse_graph
@@ -79,14 +80,16 @@ def export_repository(
     weights: bytes | None,
     portrait: PortraitTensors | None = None,
     body: str = "f16",
+    plan: bool = False,
     targets: tuple[str, ...] = DEFAULT_TARGETS,
 ) -> list[Path]:
     """Writes the packed model, and the plain one where there is a portrait; their folders.
 
     folder: the repository, made if missing; models of the same name in it are replaced whole,
     others are left. weights: the bytes of the safetensors file of `model`, None for 'coarse'.
-    body: precision of the plain graph, 'f16' or 'f32'. Where TensorRT for RTX is installed, the
-    packed model brings engines for `targets`. Raises SpecMismatch, OSError.
+    body: precision of the plain graph, 'f16' or 'f32'; plan: as a TensorRT plan for the GPU at hand
+    instead of ONNX. Where TensorRT for RTX is installed, the packed model brings engines for
+    `targets`. Raises SpecMismatch, OSError, and for a plan RuntimeUnavailable and EngineFailed.
     """
     graph = model.generator("f32")
     if weights is None and graph.spec.tier != "coarse":
@@ -98,8 +101,7 @@ def export_repository(
     if portrait is not None:
         baked = bake_portrait(model.generator(body), portrait)
         name = served_name(graph.spec, portrait_key(portrait))
-        files = {"1/model.onnx": baked.data, "config.pbtxt": _plain_config(name, baked).encode()}
-        written.append(_replace(folder, name, files))
+        written.append(_replace(folder, name, _plain_files(name, baked, plan=plan)))
     return written
 
 
@@ -156,12 +158,21 @@ def _packed_config(name: str) -> str:
     )
 
 
-def _plain_config(name: str, graph: Graph) -> str:
+def _plain_files(name: str, graph: Graph, *, plan: bool) -> dict[str, bytes]:
+    if plan:
+        backend, file, data = "tensorrt", "model.plan", build_engine(graph, module=CLASSIC).data
+    else:
+        backend, file, data = "onnxruntime", "model.onnx", graph.data
+    config = _plain_config(name, backend, file, graph)
+    return {f"1/{file}": data, "config.pbtxt": config.encode()}
+
+
+def _plain_config(name: str, backend: str, file: str, graph: Graph) -> str:
     def tensors(specs: Mapping[str, TensorSpec]) -> list[str]:
         return [_tensor(n, _TYPES[s.dtype], s.shape) for n, s in specs.items()]
 
     inputs, outputs = tensors(graph.inputs), tensors(graph.outputs)
-    return _config(name, "onnxruntime", "model.onnx", inputs, outputs, instances="count: 1")
+    return _config(name, backend, file, inputs, outputs, instances="count: 1")
 
 
 def _config(

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engines.build import CLASSIC, RTX, engine_key, engine_targets, load_module
+from engines.cache import EngineCache
 from engines.coarse import coarse_portrait
 from engines.contract import (
     EngineFailed,
@@ -27,7 +29,7 @@ from engines.kserve import CallFailed, KServeClient
 from engines.models import CoarseModel, Model, WeightsModel
 from engines.parity import Tolerance, compare, reference_images, reference_portrait_arrays
 from engines.remote import RemoteWithLocal, open_remote
-from engines.remote_server import MAX_PORTRAITS, PortraitServer, PortraitUnknown
+from engines.remote_server import ENGINES, MAX_PORTRAITS, PortraitServer, PortraitUnknown
 from engines.repository import bake_portrait, export_repository
 from engines.runtime_onnxruntime import OnnxRuntimeGenerator
 from engines.runtime_remote import RemoteGenerator, served_name
@@ -269,6 +271,38 @@ def test_export_replaces_whole_models_and_leaves_others(
     assert not (written[0] / "1" / "stale").exists()
     assert (written[0] / "1" / "weights.safetensors").read_bytes() == case.weights
     assert "TYPE_UINT8, dims: [ 512, 512, 4 ]" in (written[1] / "config.pbtxt").read_text()
+
+
+def test_engines_for_rtx_cards_go_along(cases: dict[str, Case], tmp_path: Path) -> None:
+    """Under the key that the server's runtime looks for on such a card."""
+    try:
+        load_module(RTX)
+    except RuntimeUnavailable as missing:
+        pytest.skip(str(missing))
+    case = cases["coarse"]
+    (packed,) = export_repository(
+        tmp_path / "to", case.model, weights=case.weights, targets=("SM86", "SM89")
+    )
+    cache = EngineCache(packed / "1" / ENGINES)
+    for target in ("SM86", "SM89"):
+        key = engine_key(case.model.generator("f16"), module=RTX, targets=(target,))
+        engine = cache.load(key)
+        assert engine is not None
+        assert engine_targets(engine) == (target,)
+
+
+def test_a_plan_is_refused_where_it_cannot_be_built(cases: dict[str, Case], tmp_path: Path) -> None:
+    try:
+        load_module(CLASSIC)
+    except RuntimeUnavailable:
+        pass
+    else:
+        pytest.skip("classic TensorRT is installed here")
+    case = cases["coarse"]
+    with pytest.raises(RuntimeUnavailable, match="installation guide"):
+        export_repository(
+            tmp_path, case.model, weights=None, portrait=case.portrait, plan=True, targets=()
+        )
 
 
 def test_the_command_writes_the_shared_network(

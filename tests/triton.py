@@ -64,11 +64,14 @@ def find_triton() -> Path:
         _KEPT.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=_KEPT.parent))
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(beside)]
-        done = subprocess.run([*pip, WHEEL], capture_output=True, text=True, check=False)
+        pip += ["--retries", "1", "--timeout", "20", WHEEL]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(beside)
             pytest.skip(f"{WHEEL} cannot be installed here: {done.stderr.strip()[-300:]}")
         os.replace(beside, _KEPT)
+    if _KEPT.parent.stat().st_uid != os.getuid():
+        pytest.skip(f"{_KEPT.parent} belongs to somebody else")
     stub = _stub(_KEPT)
     if not stub.is_file():
         pytest.skip(f"{WHEEL} does not serve Python {platform.python_version()}")

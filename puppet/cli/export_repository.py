@@ -32,6 +32,14 @@ def export_model_repository(
         str,
         typer.Option(help="Of the plain graph: f16 (servers with a GPU) or f32 (processors)."),
     ] = "f16",
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="The plain model as a TensorRT plan, not as ONNX. Takes the server's GPU and its "
+            "TensorRT version here.",
+        ),
+    ] = False,
 ) -> None:
     """Write a model repository, so that another machine can compute the portrait.
 
@@ -68,7 +76,7 @@ def export_model_repository(
             portrait = portrait_tensors(avatar, model.generator().spec)
         try:
             written = export_repository(
-                folder, model, weights=weights, portrait=portrait, body=precision
+                folder, model, weights=weights, portrait=portrait, body=precision, plan=plan
             )
         except OSError as error:
             raise UserError(f"The repository {folder} cannot be written: {error}.") from error
