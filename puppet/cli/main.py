@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from puppet import __version__
-from puppet.cli import avatar, demo, devices, doctor, export_repository, render, run, studio
+from puppet.cli import avatar, demo, devices, doctor, export_repository, render, run, sound, studio
 from puppet.cli.failure import guarded
 
 GROUP = "puppet.commands"
@@ -28,6 +28,7 @@ ORDER = (
     "render",
     "devices",
     "doctor",
+    "sound-delay",
     "export-model-repository",
 )
 """As a newcomer needs them."""
@@ -119,6 +120,7 @@ def build() -> typer.Typer:
     app.command(name="render")(render.render)
     app.command(name="devices")(devices.devices)
     app.command(name="doctor")(doctor.doctor)
+    app.command(name="sound-delay")(sound.sound_delay)
     app.command(name="export-model-repository")(export_repository.export_model_repository)
     return app
 

@@ -82,6 +82,12 @@ def show_report(out: Console, report: Report) -> None:
         f"{report.face_lost_frames} without a face",
         soft_wrap=True,
     )
+    if report.age_ms.count:
+        out.print(
+            f"sound: delay your microphone by {report.age_ms.p50:.0f} ms to fit the picture "
+            "(OBS: Sync Offset; 'puppet sound-delay' sets it there)",
+            soft_wrap=True,
+        )
     runtime = report.runtime
     out.print(
         f"generator: {runtime.get('tier', '?')} on {runtime.get('runtime', '?')} "
