@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puppet.contract import Frame, Observation, Picture, SourceSilent
+from puppet.pipeline.generator import EngineSettings
 from tests.faces import face
 
 Rgb = NDArray[np.uint8]
 
+QUICK = EngineSettings(tier="coarse")
+"""The generator that every installation has and that keeps up on a busy processor."""
 MAGENTA, LIME = (255, 0, 255), (0, 255, 0)
 """No portrait here has them; the driver's clip is full of them."""
 

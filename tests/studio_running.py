@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-from puppet.pipeline.settings import LiveSettings
+from puppet.pipeline.settings import LiveSettings, Look
 from puppet.studio.control import Studio
 from puppet.studio.server import StudioServer
-from tests.performing import make_avatar
+from tests.performing import QUICK, make_avatar
 
 
 @dataclass
@@ -85,7 +85,11 @@ def running(home: Path) -> Iterator[Running]:
     from puppet.pipeline.demo import demo_avatar
 
     settings = LiveSettings(
-        (str(first), str(demo_avatar())), camera="demo", sinks=("null",), use_profile=False
+        (str(first), str(demo_avatar())),
+        camera="demo",
+        sinks=("null",),
+        use_profile=False,
+        look=Look(engine=QUICK),
     )
     studio = Studio(settings, recordings=home / "recordings")
     server = StudioServer(studio, port=0).start()

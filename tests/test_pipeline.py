@@ -37,6 +37,7 @@ from puppet.pipeline.report import Report
 from puppet.pipeline.settings import LiveSettings, Look, RenderSettings
 from tests.faces import face
 from tests.performing import (
+    QUICK,
     KeepingSink,
     NoTracker,
     Rgb,
@@ -51,6 +52,7 @@ from tests.performing import (
 )
 
 LABEL = LabelSettings()
+LOOK = Look(engine=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def scripted(
     """A run on a script of observations, with a sink that keeps the pictures."""
     kept = sink or KeepingSink()
     run = LiveRun(
-        LiveSettings((str(avatar), *avatars), sinks=sinks, look=look or Look(), seconds=seconds),
+        LiveSettings((str(avatar), *avatars), sinks=sinks, look=look or LOOK, seconds=seconds),
         openers=Openers(
             source=lambda: Script(steps), tracker=NoTracker, generator=opener, sinks=(kept,)
         ),
@@ -128,13 +130,13 @@ def test_no_driver_pixel_in_any_sink_and_a_label_in_all(avatar: Path, tmp_path: 
     kept, video = KeepingSink(), tmp_path / "out.mp4"
     pages: list[bytes] = []
     run = LiveRun(
-        LiveSettings((str(avatar),), sinks=(f"file:{video}", "mjpeg:0", "null")),
+        LiveSettings((str(avatar),), sinks=(f"file:{video}", "mjpeg:0", "null"), look=LOOK),
         openers=Openers(source=lambda: Script(steps), sinks=(kept,)),
     )
     told: list[Event] = []
     run.events.listen(told.append)
     run.start()
-    mjpeg = next(s for s in run._sinks if s.name.startswith("mjpeg"))
+    mjpeg = next(s for s in run._parts.sinks if s.name.startswith("mjpeg"))
     watcher = threading.Thread(target=_watch, args=(mjpeg, pages), daemon=True)
     watcher.start()
     while not ("face-lost" in kinds(told) and len(kept.pictures) > 60) and not run.wait(0.02):
@@ -187,7 +189,9 @@ def _decoded(pages: list[bytes]) -> list[Rgb]:
 
 
 def test_leaving_the_label_out_is_in_the_report(avatar: Path) -> None:
-    look = Look(compose=ComposeSettings(label=LabelSettings(elsewhere="scene overlay")))
+    look = Look(
+        compose=ComposeSettings(label=LabelSettings(elsewhere="scene overlay")), engine=QUICK
+    )
     run, kept, _ = scripted(avatar, moving_faces(5), look=look)
     report = run.run()
     assert report.label == "elsewhere: scene overlay"
@@ -488,7 +492,7 @@ def test_render_makes_every_frame_the_same_each_time_with_sound(
     seen: list[tuple[str, int, int | None]] = []
     reports = [
         render(
-            RenderSettings(str(avatar), str(clip), tmp_path / f"{n}.mp4"),
+            RenderSettings(str(avatar), str(clip), tmp_path / f"{n}.mp4", LOOK),
             advance=lambda *what: seen.append(what),
         )
         for n in range(2)
@@ -523,7 +527,7 @@ def test_an_interrupted_render_is_a_finished_shorter_file(
             done.set()
 
     report = render(
-        RenderSettings(str(avatar), str(clip), tmp_path / "out.mp4"),
+        RenderSettings(str(avatar), str(clip), tmp_path / "out.mp4", LOOK),
         advance=advance,
         is_over=done.is_set,
     )

@@ -164,6 +164,11 @@ class CommandQueue:
             self._waiting.append(command)
             return True
 
+    def press(self, key: str) -> None:
+        """A key of the preview window; one without a meaning does nothing."""
+        if key in KEYS:
+            self.put(KEYS[key][0])
+
     def drain(self) -> list[Command]:
         """All that wait, in order; never blocks."""
         if not self._waiting:

@@ -28,7 +28,7 @@ from puppet.pipeline.opening import (
     set_opencv_threads,
 )
 from puppet.pipeline.performer import Performer
-from puppet.pipeline.report import Report, StageTimes
+from puppet.pipeline.report import Report, StageTimes, label_line
 from puppet.pipeline.settings import RenderSettings
 from puppet.retarget import best_neutral
 
@@ -90,9 +90,7 @@ def render(
             face_lost_frames=performer.face_lost_frames,
             first_picture_s=(first_ns - began_ns) / 1e9,
             warnings=_warnings(performer, written, len(observations)),
-            label="drawn"
-            if performer.label.elsewhere is None
-            else f"elsewhere: {performer.label.elsewhere}",
+            label=label_line(performer.label),
         )
     finally:
         for part in opened.values():

@@ -11,10 +11,12 @@ import cv2
 
 from engines.contract import Generator
 from puppet.avatar.tuned import tuned_weights_of
-from puppet.capture import MeasuredSource
+from puppet.capture import MeasuredSource, open_source
+from puppet.capture.devices import default_camera
 from puppet.contract import Sink, Tracker
 from puppet.pipeline.environment import usable_cores
 from puppet.pipeline.generator import EngineSettings
+from puppet.pipeline.settings import LiveSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,12 @@ def engine_for(engine: EngineSettings, avatars: Sequence[str]) -> EngineSettings
     if chosen or len(avatars) != 1:
         return engine
     return replace(engine, weights=tuned_weights_of(avatars[0]))
+
+
+def open_camera(settings: LiveSettings, camera: str | None) -> MeasuredSource:
+    """`camera` as the settings wish it; None is the first one. Raises UserError, SourceError."""
+    spec = camera or str(default_camera().index)
+    return open_source(spec, fps=settings.camera_fps, size=settings.camera_size, loop=True)
 
 
 def open_tracker() -> Tracker:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import getpass
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
+from puppet.capture import MeasuredSource
+from puppet.capture.live import LiveSource
 from puppet.contract import UserError
 from puppet.retarget import DriverNeutral, load_profile, save_profile
 from puppet.system import data_dir
@@ -23,6 +26,28 @@ def user_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The kept neutral face of who sits at a source; a recording of anybody has none."""
+
+    source: MeasuredSource
+    enabled: bool
+
+    def known(self) -> DriverNeutral | None:
+        """What an earlier run kept, or None."""
+        return known_neutral(self.source.name) if self._is_camera else None
+
+    def keep(self, neutral: DriverNeutral) -> None:
+        """For the next run at this camera."""
+        if self._is_camera:
+            keep_neutral(self.source.name, neutral)
+
+    @property
+    def _is_camera(self) -> bool:
+        now = getattr(self.source, "current", self.source)  # one that can be changed for another
+        return self.enabled and isinstance(now, LiveSource)
 
 
 def known_neutral(camera: str) -> DriverNeutral | None:

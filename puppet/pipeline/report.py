@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from puppet.compose.settings import LabelSettings
 from puppet.contract import UserError
 from puppet.flow import AgeStats, Percentiles
 from puppet.pipeline.environment import machine, versions
@@ -98,6 +99,11 @@ class Report:
             "machine": self.machine,
             "versions": self.versions,
         }
+
+
+def label_line(label: LabelSettings) -> str:
+    """Who labels the pictures, as the report has it."""
+    return "drawn" if label.elsewhere is None else f"elsewhere: {label.elsewhere}"
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

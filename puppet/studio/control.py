@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from puppet.avatar.consent import Consent
-from puppet.capture import MeasuredSource, open_source
-from puppet.capture.devices import CameraInfo, default_camera, list_cameras
+from puppet.capture import MeasuredSource
+from puppet.capture.devices import CameraInfo, list_cameras
 from puppet.compose.settings import Background
 from puppet.contract import Tracker, UserError
 from puppet.flow import Percentiles
 from puppet.output import open_sink
 from puppet.pipeline.commands import (
-    KEYS,
     Adjust,
     ChangeBackground,
     Command,
@@ -37,7 +36,7 @@ from puppet.pipeline.commands import (
 )
 from puppet.pipeline.events import Events
 from puppet.pipeline.live import LiveRun
-from puppet.pipeline.opening import Openers
+from puppet.pipeline.opening import Openers, open_camera
 from puppet.pipeline.opening import open_tracker as open_this_tracker
 from puppet.pipeline.settings import LiveSettings
 from puppet.pipeline.status import Status
@@ -100,14 +99,9 @@ class Studio:
 
     def _open_source(self) -> MeasuredSource:
         opener = self._given.source
-        first = self._open_camera(self._camera) if opener is None else opener()
+        first = open_camera(self._settings, self._camera) if opener is None else opener()
         self._source = SwitchableSource(first, self.driver.note)
         return self._source
-
-    def _open_camera(self, camera: str | None) -> MeasuredSource:
-        wanted = self._settings
-        spec = camera or str(default_camera().index)
-        return open_source(spec, fps=wanted.camera_fps, size=wanted.camera_size, loop=True)
 
     def _open_tracker(self) -> Tracker:
         return TappedTracker((self._given.tracker or open_this_tracker)(), self.driver)
@@ -233,7 +227,7 @@ class Studio:
         try:
             if name == source.name or (spec is not None and spec == self._camera):
                 return
-            source.switch(self._open_camera(spec))
+            source.switch(open_camera(self._settings, spec))
             self._camera = spec
         finally:
             self._switching.release()
@@ -264,7 +258,7 @@ class Studio:
             return
         if kind not in SINKS:
             raise NotFound(f"There is no output {spec!r}: choose one of {', '.join(SINKS)}.")
-        sink = open_sink(spec, on_key=self._on_key)
+        sink = open_sink(spec, on_key=self.run.commands.press)
         failed = {s.name for s in fan_out.stats() if s.error is not None}
         if sink.name in fan_out.names:
             if sink.name not in failed:
@@ -281,10 +275,6 @@ class Studio:
         """Ends what is the panel's own; the run is closed by whoever runs it."""
         if self._countdown is not None:
             self._countdown[0].cancel()
-
-    def _on_key(self, key: str) -> None:
-        if key in KEYS:
-            self.run.commands.put(KEYS[key][0])
 
     def _put(self, command: Command) -> None:
         if not self.run.commands.put(command):

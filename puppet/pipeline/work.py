@@ -1,0 +1,119 @@
+"""The work thread of a live run: the newest item in, a picture to every output."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from puppet.contract import Frame, Observation, Picture, SinkError
+from puppet.flow import Closed, LatestSlot
+from puppet.pipeline.actions import Actions
+from puppet.pipeline.commands import CommandQueue
+from puppet.pipeline.events import Events
+from puppet.pipeline.parts import Parts
+from puppet.pipeline.report import StageTimes
+from puppet.pipeline.tally import Tally
+
+SILENT_AFTER_S = 1.0
+"""Without a picture for this long, the source counts as silent and that is told."""
+PATIENCE_S = 0.3
+"""Without a picture for this long, the portrait goes on by itself (rests, then slate)."""
+IDLE_TICK_S = 1 / 15
+
+
+class Work:
+    """Everything between the slot and the outputs, on one thread."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        slot: LatestSlot[Frame | Observation],
+        commands: CommandQueue,
+        events: Events,
+        times: StageTimes,
+        tally: Tally,
+        seconds: float | None,
+    ) -> None:
+        """`seconds`: ends this long after the first picture; None goes on until told to stop."""
+        self._parts = parts
+        self._slot = slot
+        self._commands = commands
+        self._events = events
+        self._times = times
+        self._tally = tally
+        self._seconds = seconds
+        self._actions = Actions(parts, events)
+        self._last_index = -1
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop`, a command to quit, the source's end, or its time is over.
+
+        Raises what went wrong, at capture too; SinkError when no output is left.
+        """
+        waiting_since = time.perf_counter()
+        patience_s = PATIENCE_S
+        try:
+            while not stop.is_set() and not self._is_time_over():
+                if self._actions.obey(self._commands.drain()):
+                    return
+                try:
+                    item = self._slot.get(patience_s)
+                except TimeoutError:
+                    patience_s = IDLE_TICK_S
+                    self._note_silence(time.perf_counter() - waiting_since)
+                    self._send(self._idle_picture())
+                    continue
+                self._note_return()
+                waiting_since, patience_s = time.perf_counter(), PATIENCE_S
+                self._send(self._picture_of(item))
+        except Closed:
+            self._events.tell("source-ended", f"{self._parts.source.name} has ended.")
+        finally:
+            self._tally.ended_ns = time.perf_counter_ns()
+
+    def _picture_of(self, item: Frame | Observation) -> Picture:
+        now = self._times.lap("capture", item.captured_at_ns)
+        if isinstance(item, Frame):
+            observation = self._parts.tracker.track(item)
+            self._times.lap("track", now)
+        else:
+            observation = item
+        self._last_index = observation.index
+        self._parts.tracking.note(observation)
+        picture = self._parts.performer.perform(observation)
+        neutral = self._parts.performer.driver.take_new_neutral()
+        if neutral is not None:
+            self._parts.profile.keep(neutral)
+        return picture
+
+    def _idle_picture(self) -> Picture:
+        """The portrait goes on by itself while nothing arrives."""
+        nobody = Observation(None, time.perf_counter_ns(), self._last_index)
+        return self._parts.performer.perform(nobody)
+
+    def _send(self, picture: Picture) -> None:
+        fan_out = self._parts.fan_out
+        fan_out.send(picture)
+        if self._tally.count_picture():
+            after_s = self._tally.first_picture_s
+            self._events.tell("first-picture", f"The first picture came after {after_s:.1f} s.")
+        if fan_out.alive == 0 and fan_out.names:
+            raise SinkError(f"Every output has failed. {'; '.join(self._tally.warnings)}")
+
+    def _is_time_over(self) -> bool:
+        return self._seconds is not None and self._tally.seconds >= self._seconds
+
+    def _note_silence(self, for_s: float) -> None:
+        if for_s < SILENT_AFTER_S or self._tally.silent:
+            return
+        self._tally.silent = True
+        why = getattr(self._parts.source, "lost", None) or "it sends nothing"
+        self._events.tell(
+            "source-silent", f"No picture from {self._parts.source.name}: {why}. Waiting for it."
+        )
+
+    def _note_return(self) -> None:
+        if not self._tally.silent:
+            return
+        self._tally.silent = False
+        self._events.tell("source-back", f"{self._parts.source.name} is back.")
