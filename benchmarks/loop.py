@@ -5,26 +5,21 @@ python -m benchmarks.loop --camera clip.mp4 --seconds 30 --fps 30 --json loop.js
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import avatar_of, clip_of, clip_parser, give
 from benchmarks.environment import environment
-from puppet.capture.demo import demo_clip
 from puppet.capture.played import Cue, PlayedSource, Recording
 from puppet.capture.video import video_recording
 from puppet.cli.options import parse_size
 from puppet.compose.settings import ComposeSettings
 from puppet.contract import Frame
-from puppet.pipeline.demo import demo_avatar
 from puppet.pipeline.generator import EngineSettings
 from puppet.pipeline.live import LiveRun
 from puppet.pipeline.opening import Openers
-from puppet.pipeline.report import write_json
 from puppet.pipeline.settings import LiveSettings, Look
 
 
@@ -58,19 +53,14 @@ def measure(camera: Path, avatar: str, seconds: float, fps: float, look: Look) -
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--camera", type=Path, default=None, help="default: the demo clip")
-    parser.add_argument("--avatar", default=None, help="default: the demo avatar")
+    parser = clip_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--fps", type=float, default=30.0, help="the source's rate")
     parser.add_argument("--size", default="512x512")
-    parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--tier", default="auto")
-    parser.add_argument("--json", type=Path, default=None)
     wanted = parser.parse_args(arguments)
     result = measure(
-        wanted.camera or demo_clip(),
-        wanted.avatar or str(demo_avatar()),
+        clip_of(wanted),
+        avatar_of(wanted),
         wanted.seconds,
         wanted.fps,
         Look(
@@ -78,10 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
             engine=EngineSettings(runtime=wanted.runtime, tier=wanted.tier),
         ),
     )
-    if wanted.json is not None:
-        write_json(wanted.json, result)
-    json.dump(result, sys.stdout, indent=2)
-    print()
+    give(result, wanted.json)
 
 
 if __name__ == "__main__":

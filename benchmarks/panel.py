@@ -13,13 +13,13 @@ import argparse
 import json
 import multiprocessing
 import statistics
-import sys
 import threading
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import give
 from benchmarks.environment import environment
 from benchmarks.loop import retimed
 from puppet.avatar.store import list_avatars
@@ -31,7 +31,6 @@ from puppet.compose.settings import ComposeSettings
 from puppet.pipeline.demo import demo_avatar
 from puppet.pipeline.events import Event as Happened
 from puppet.pipeline.opening import Openers
-from puppet.pipeline.report import write_json
 from puppet.pipeline.settings import LiveSettings, Look
 from puppet.studio.control import Studio
 from puppet.studio.server import StudioServer
@@ -177,10 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
     avatars = tuple(wanted.avatar or [str(demo_avatar()), *list_avatars()[:1]])
     look = Look(compose=ComposeSettings(size=parse_size(wanted.size)))
     result = measure(avatars, wanted.pairs, wanted.seconds, look)
-    if wanted.json is not None:
-        write_json(wanted.json, result)
-    json.dump(result, sys.stdout, indent=2)
-    print()
+    give(result, wanted.json)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,23 @@ python -m benchmarks.stages [--camera clip.mp4] [--frames 200] [--json stages.js
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
+from benchmarks.command import avatar_of, clip_of, clip_parser, give
 from benchmarks.environment import environment
 from puppet.capture import open_source
-from puppet.capture.demo import demo_clip
 from puppet.compose.compositor import Compositor
 from puppet.compose.settings import ComposeSettings
 from puppet.contract import Frame, Landmarks
 from puppet.pipeline.cast import prepare_role
-from puppet.pipeline.demo import demo_avatar
 from puppet.pipeline.events import Events
 from puppet.pipeline.generator import EngineSettings, GeneratorKeeper
 from puppet.pipeline.opening import set_opencv_threads
-from puppet.pipeline.report import write_json
 from puppet.retarget import Retargeter, best_neutral, rest_face
 from puppet.track import open_tracker
 
@@ -97,25 +92,11 @@ def measure(camera: Path, avatar: str, frames: int, tier: str, runtime: str) -> 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--camera", type=Path, default=None, help="default: the demo clip")
-    parser.add_argument("--avatar", default=None, help="default: the demo avatar")
+    parser = clip_parser(__doc__)
     parser.add_argument("--frames", type=int, default=200)
-    parser.add_argument("--tier", default="auto")
-    parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--json", type=Path, default=None)
     wanted = parser.parse_args(arguments)
-    result = measure(
-        wanted.camera or demo_clip(),
-        wanted.avatar or str(demo_avatar()),
-        wanted.frames,
-        wanted.tier,
-        wanted.runtime,
-    )
-    if wanted.json is not None:
-        write_json(wanted.json, result)
-    json.dump(result, sys.stdout, indent=2)
-    print()
+    result = measure(clip_of(wanted), avatar_of(wanted), wanted.frames, wanted.tier, wanted.runtime)
+    give(result, wanted.json)
 
 
 if __name__ == "__main__":

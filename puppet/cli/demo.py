@@ -43,5 +43,5 @@ def demo(
         use_profile=False,
     )
     video = FileSink(out.expanduser(), sound_from=demo_clip())
-    play(settings, None if report is None else Path(report), sinks=[video])
+    play(settings, report, sinks=[video])
     typer.echo(f"The video is in {out.resolve()}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from puppet.cli.show import console, show_event, show_report
+from puppet.cli.show import console, show_event, show_result
 
 if TYPE_CHECKING:
     from puppet.contract import Sink
@@ -23,17 +23,13 @@ def play(settings: LiveSettings, report: Path | None, sinks: Sequence[Sink] = ()
     """
     from puppet.pipeline.live import LiveRun
     from puppet.pipeline.opening import Openers
-    from puppet.pipeline.report import write_json
 
     out = console()
     run = LiveRun(settings, openers=Openers(sinks=tuple(sinks)))
     run.events.listen(lambda event: show_event(out, event))
     with on_signals(run.stop):
         result = run.run()
-    show_report(out, result)
-    if report is not None:
-        write_json(report, result.as_dict())
-        out.print(f"The figures are in {report.resolve()}", highlight=False)
+    show_result(out, result, report)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -96,10 +97,28 @@ LabelSizeOption: TypeAlias = Annotated[
     str, typer.Option("--label-size", help="The visible AI label: small, medium or large.")
 ]
 ReportOption: TypeAlias = Annotated[
-    str | None,
+    Path | None,
     typer.Option(
         "--report", metavar="FILE.json", help="Write the figures here.", show_default=False
     ),
+]
+
+CameraSizeOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--camera-size",
+        metavar="WIDTHxHEIGHT",
+        help="Ask the camera for pictures of this size.",
+        show_default=False,
+    ),
+]
+FpsOption: TypeAlias = Annotated[
+    float,
+    typer.Option("--fps", min=1.0, max=240.0, help="Ask the camera for this many per second."),
+]
+SecondsOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--seconds", min=0.1, help="End after this long.", show_default=False),
 ]
 
 _SIZE = re.compile(r"(\d{1,5})\s*[xX×]\s*(\d{1,5})")
@@ -113,20 +132,25 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def parse_camera_size(text: str | None) -> tuple[int, int] | None:
+    """As `parse_size`; None leaves it to the camera."""
+    return None if text is None else parse_size(text, "--camera-size")
+
+
 def look_of(
     *,
     size: str,
     background: str,
-    pose: str,
-    expression_strength: float | None,
-    pose_strength: float | None,
     label_size: str,
     label_elsewhere: str | None,
     runtime: str,
     require_gpu: bool,
+    pose: str = "relative",
+    expression_strength: float | None = None,
+    pose_strength: float | None = None,
     server: str | None = None,
 ) -> Look:
-    """The options that `run` and `render` share, as settings. Raises UserError."""
+    """The options that `run`, `studio` and `render` share, as settings. Raises UserError."""
     from puppet.compose.settings import ComposeSettings, LabelSettings, parse_background
     from puppet.pipeline.generator import EngineSettings
     from puppet.pipeline.settings import Look

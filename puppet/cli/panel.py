@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from puppet.cli.live import on_signals
-from puppet.cli.show import console, show_event, show_report
+from puppet.cli.show import console, show_event, show_result
 
 if TYPE_CHECKING:
     from puppet.pipeline.settings import LiveSettings
@@ -30,8 +30,6 @@ class PanelOptions:
 
 def play_with_panel(settings: LiveSettings, options: PanelOptions, report: Path | None) -> None:
     """Runs until the end, Ctrl-C, SIGTERM or the panel's quit; files are finished in each case."""
-    from puppet.pipeline.report import write_json
-
     out = console()
     studio, server = _serve(settings, options)
     studio.run.events.listen(lambda event: show_event(out, event))
@@ -48,10 +46,7 @@ def play_with_panel(settings: LiveSettings, options: PanelOptions, report: Path 
             result = studio.run.run()
     finally:
         server.close()
-    show_report(out, result)
-    if report is not None:
-        write_json(report, result.as_dict())
-        out.print(f"The figures are in {report.resolve()}", highlight=False)
+    show_result(out, result, report)
 
 
 def _serve(settings: LiveSettings, options: PanelOptions) -> tuple[Studio, StudioServer]:

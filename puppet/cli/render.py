@@ -60,10 +60,9 @@ def render(
     The same clip gives the same pictures every time on the same machine.
     """
     from puppet.cli.live import on_signals
-    from puppet.cli.show import console, progress_bar, show_report
+    from puppet.cli.show import console, progress_bar, show_result
     from puppet.pipeline.events import Events
     from puppet.pipeline.offline import render as render_clip
-    from puppet.pipeline.report import write_json
     from puppet.pipeline.settings import RenderSettings
 
     look = look_of(
@@ -91,9 +90,7 @@ def render(
         over = threading.Event()
         with on_signals(over.set):
             result = render_clip(settings, events=events, advance=advance, is_over=over.is_set)
-    show_report(screen, result)
     for warning in result.warnings:
         screen.print(f"[yellow]![/yellow] {warning}")
-    if report is not None:
-        write_json(Path(report), result.as_dict())
+    show_result(screen, result, report)
     typer.echo(f"The video is in {out.resolve()}")

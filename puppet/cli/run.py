@@ -9,7 +9,9 @@ import typer
 
 from puppet.cli.options import (
     BackgroundOption,
+    CameraSizeOption,
     ExpressionOption,
+    FpsOption,
     LabelElsewhereOption,
     LabelSizeOption,
     PoseOption,
@@ -17,10 +19,11 @@ from puppet.cli.options import (
     ReportOption,
     RequireGpuOption,
     RuntimeOption,
+    SecondsOption,
     ServerOption,
     SizeOption,
     look_of,
-    parse_size,
+    parse_camera_size,
 )
 
 
@@ -58,10 +61,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(min=0.1, help="End after this long.", show_default=False),
-    ] = None,
+    seconds: SecondsOption = None,
     report: ReportOption = None,
     size: SizeOption = "512x512",
     background: BackgroundOption = "original",
@@ -73,13 +73,8 @@ def run(
     runtime: RuntimeOption = "auto",
     server: ServerOption = None,
     require_gpu: RequireGpuOption = False,
-    camera_size: Annotated[
-        str | None,
-        typer.Option(help="Ask the camera for this size, WIDTHxHEIGHT.", show_default=False),
-    ] = None,
-    fps: Annotated[
-        float, typer.Option(min=1.0, max=240.0, help="Pictures per second to ask the camera for.")
-    ] = 30.0,
+    camera_size: CameraSizeOption = None,
+    fps: FpsOption = 30.0,
     studio: Annotated[
         bool,
         typer.Option("--studio", help="Also serve the control panel; see 'puppet studio'."),
@@ -133,15 +128,14 @@ def run(
         seconds=seconds,
         look=look,
         camera_fps=fps,
-        camera_size=None if camera_size is None else parse_size(camera_size, "--camera-size"),
+        camera_size=parse_camera_size(camera_size),
         fps=fps,
         record_trace=record_trace,
         vmc=vmc,
     )
-    report_path = None if report is None else Path(report)
     if studio:
         from puppet.cli.panel import PanelOptions, play_with_panel
 
-        play_with_panel(settings, PanelOptions(port=studio_port), report_path)
+        play_with_panel(settings, PanelOptions(port=studio_port), report)
     else:
-        play(settings, report_path)
+        play(settings, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -95,6 +96,16 @@ def show_report(out: Console, report: Report) -> None:
         f"{runtime.get('precision', '')}",
         soft_wrap=True,
     )
+
+
+def show_result(out: Console, result: Report, report: Path | None) -> None:
+    """What a run ends with: the table, and where its figures are (written here) if wanted."""
+    from puppet.pipeline.report import write_json
+
+    show_report(out, result)
+    if report is not None:
+        write_json(report, result.as_dict())
+        out.print(f"The figures are in {report.resolve()}", soft_wrap=True)
 
 
 def progress_bar(out: Console) -> Progress:

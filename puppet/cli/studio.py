@@ -9,14 +9,17 @@ import typer
 
 from puppet.cli.options import (
     BackgroundOption,
+    CameraSizeOption,
+    FpsOption,
     LabelElsewhereOption,
     LabelSizeOption,
     ReportOption,
     RequireGpuOption,
     RuntimeOption,
+    SecondsOption,
     SizeOption,
     look_of,
-    parse_size,
+    parse_camera_size,
 )
 
 DEFAULT_PORT = 8790  # puppet.studio.server.DEFAULT_PORT, without importing it for a help page
@@ -75,17 +78,9 @@ def studio(
     label_elsewhere: LabelElsewhereOption = None,
     runtime: RuntimeOption = "auto",
     require_gpu: RequireGpuOption = False,
-    camera_size: Annotated[
-        str | None,
-        typer.Option(help="Ask the camera for this size, WIDTHxHEIGHT.", show_default=False),
-    ] = None,
-    fps: Annotated[
-        float, typer.Option(min=1.0, max=240.0, help="Pictures per second to ask the camera for.")
-    ] = 30.0,
-    seconds: Annotated[
-        float | None,
-        typer.Option(min=0.1, help="End after this long.", show_default=False),
-    ] = None,
+    camera_size: CameraSizeOption = None,
+    fps: FpsOption = 30.0,
+    seconds: SecondsOption = None,
     report: ReportOption = None,
 ) -> None:
     """Steer everything from a page in your browser: avatars, sliders, outputs, recording.
@@ -99,9 +94,6 @@ def studio(
     look = look_of(
         size=size,
         background=background,
-        pose="relative",
-        expression_strength=None,
-        pose_strength=None,
         label_size=label_size,
         label_elsewhere=label_elsewhere,
         runtime=runtime,
@@ -114,11 +106,11 @@ def studio(
         seconds=seconds,
         look=look,
         camera_fps=fps,
-        camera_size=None if camera_size is None else parse_size(camera_size, "--camera-size"),
+        camera_size=parse_camera_size(camera_size),
         fps=fps,
     )
     options = PanelOptions(port=port, browser=browser, expose=expose, record_to=record_to)
-    play_with_panel(settings, options, None if report is None else Path(report))
+    play_with_panel(settings, options, report)
 
 
 def _avatars() -> tuple[str, ...]:
