@@ -222,7 +222,7 @@ def _explained(error: Any, server: str, timeout_s: float) -> CallFailed:
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return CallFailed(f"{server} did not answer within {timeout_s * 1000:.0f} ms.", "late")
     if code == grpc.StatusCode.NOT_FOUND or "unknown model" in details:
-        return CallFailed(f"{server} does not have it: {details}", "unknown")
+        return CallFailed(f"{server} does not have it: {details.rstrip('.')}.", "unknown")
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return CallFailed(
             f"{server} cannot be reached ({details}). Is the server running, and is this its gRPC "

@@ -475,6 +475,29 @@ def test_a_link_that_turns_slow(cases: dict[str, Case], link: Link) -> None:
     stage.generator.close()
 
 
+def test_several_laptops_share_a_server(
+    on_stage: Stage, cases: dict[str, Case], triton: Triton
+) -> None:
+    """Each gets its own portrait; one that was pushed out by others is sent again."""
+    on_stage.until(on_stage.remote)
+    graph, tensor = cases["coarse"].model.generator(), cases["coarse"].portrait["portrait"]
+    other = RemoteGenerator(graph, triton.address, deadline_s=PATIENT_S)
+    dark = {"portrait": tensor * np.float32(0.25)}
+    other.set_portrait(dark)
+    local = OnnxRuntimeGenerator(graph)
+    local.set_portrait(dark)
+    for index in range(4):
+        painted = other.generate(moving(index))
+        assert compare(painted, local.generate(moving(index))).mean < OF_NOISE.mean
+        on_stage.play()
+        assert on_stage.remote()
+    for index in range(MAX_PORTRAITS):
+        other.set_portrait({"portrait": tensor * np.float32(0.3 + index / 20)})
+    assert on_stage.until(on_stage.local) == 1
+    on_stage.until(on_stage.remote)
+    other.close()
+
+
 def test_a_server_killed_in_mid_run(cases: dict[str, Case], tmp_path: Path) -> None:
     """Through the loop's own keeper of generators, which tells the user."""
     case = cases["coarse"]
