@@ -6,32 +6,16 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal, TypeAlias
 
 from engines.contract import EngineError
+from puppet.cli.finding import FAIL, NOTE, OK, WARN, Check, is_installed
+from puppet.cli.virtual_checks import proof, virtual_camera
 from puppet.contract import PuppetError
 from puppet.system import data_dir, explain_import_error
 
-Status: TypeAlias = Literal["ok", "note", "warn", "fail"]
-OK: Status = "ok"
-NOTE: Status = "note"
-WARN: Status = "warn"
-FAIL: Status = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding.
-
-    `fail`: nothing works without it; `warn`: something does not work; `note`: one way of several.
-    """
-
-    name: str
-    status: Status
-    found: str
-    remedy: str = ""
+_PLATFORMS = {"directml": "win32", "coreml": "darwin"}
+"""Devices that one system has and no other."""
 
 
 def run_checks() -> list[Check]:
@@ -61,7 +45,7 @@ def _opencv() -> Iterator[Check]:
             "opencv-contrib-python",
             "opencv-contrib-python-headless",
         )
-        if _is_installed(name)
+        if is_installed(name)
     ]
     import cv2
 
@@ -97,13 +81,16 @@ def _tracker() -> Iterator[Check]:
 def _runtimes() -> Iterator[Check]:
     from engines.runtimes import candidates
 
-    found = candidates()
+    found = [c for c in candidates() if _PLATFORMS.get(c.device, sys.platform) == sys.platform]
+    missing: dict[str, list[str]] = {}
     for candidate in found:
-        name = f"runtime {candidate.runtime} on {candidate.device}"
+        name = f"{candidate.runtime} on {candidate.device}"
         if candidate.available:
-            yield Check(name, OK, "available")
+            yield Check(f"runtime {name}", OK, "available")
         else:
-            yield Check(name, NOTE, "not here", candidate.reason)
+            missing.setdefault(candidate.reason, []).append(name)
+    for reason, names in missing.items():
+        yield Check("runtimes not here", NOTE, ", ".join(names), reason)
     if not any(candidate.available for candidate in found):
         yield Check("runtimes", FAIL, "none can run", "pip install openvino")
 
@@ -151,102 +138,6 @@ def _cameras() -> Iterator[Check]:
         )
 
 
-def _virtual_camera() -> Iterator[Check]:
-    name = "virtual camera"
-    if not _is_installed("pyvirtualcam"):
-        yield Check(
-            name, WARN, "pyvirtualcam is not installed", 'pip install "webcam-puppet[virtual]"'
-        )
-        return
-    if sys.platform.startswith("linux"):
-        yield from _loopback(name)
-    elif sys.platform in ("win32", "darwin"):
-        yield from _obs(name)
-    else:
-        yield Check(name, WARN, f"no driver is known for {sys.platform}", "use another output")
-
-
-def _loopback(name: str) -> Iterator[Check]:
-    from puppet.capture.v4l2 import list_nodes
-
-    devices = [node for node in list_nodes() if node.is_loopback]
-    writable = [node for node in devices if os.access(node.path, os.R_OK | os.W_OK)]
-    load = (
-        "sudo modprobe v4l2loopback devices=1 exclusive_caps=1 "
-        'card_label="webcam-puppet" max_buffers=2'
-    )
-    always = [node for node in writable if node.captures and node.outputs]
-    if always and len(always) == len(writable):
-        yield Check(
-            name,
-            WARN,
-            f"{always[0].path} says that it is camera and output at once: browsers do not list it",
-            f"sudo modprobe -r v4l2loopback && {load}",
-        )
-    elif writable:
-        yield Check(name, OK, ", ".join(f"{node.path} ({node.name})" for node in writable))
-    elif devices:
-        yield Check(
-            name,
-            WARN,
-            f"{devices[0].path} may not be written by this user",
-            "sudo usermod -aG video $USER, then log in again",
-        )
-    elif os.path.isdir("/sys/module/v4l2loopback"):
-        yield Check(
-            name,
-            WARN,
-            "v4l2loopback is loaded but has no device",
-            f"sudo modprobe -r v4l2loopback && {load}",
-        )
-    else:
-        install = _package_command("v4l2loopback-dkms", "v4l2loopback")
-        yield Check(name, WARN, "v4l2loopback is not loaded", f"{install} && {load}")
-
-
-def _proof() -> Iterator[Check]:
-    """Pictures are written into the virtual camera and read back."""
-    name = "virtual camera, written and read back"
-    if not _is_installed("pyvirtualcam"):
-        yield Check(name, NOTE, "not tried, there is none", "see above")
-        return
-    from puppet.capture.devices import can_list_cameras
-    from puppet.capture.v4l2 import list_nodes
-    from puppet.cli.proof import WANTED, prove
-    from puppet.output.virtual import VirtualCameraSink
-
-    if sys.platform.startswith("linux") and not any(node.is_loopback for node in list_nodes()):
-        yield Check(name, NOTE, "not tried, there is none", "see above")
-        return
-    if not can_list_cameras():
-        yield Check(name, WARN, "cannot be found again", "pip install cv2-enumerate-cameras")
-        return
-    proof = prove(VirtualCameraSink())
-    if proof.problem is not None:
-        yield Check(name, WARN, f"{proof.device}: {proof.problem}", proof.remedy)
-        return
-    delay = sorted(proof.delays_ms)[len(proof.delays_ms) // 2]
-    width, height = proof.size or (0, 0)
-    found = f"PASS: {proof.device}, {WANTED} pictures of {width}x{height}, {delay:.0f} ms each"
-    yield Check(name, OK, found)
-
-
-def _obs(name: str) -> Iterator[Check]:
-    folders = {
-        "win32": (r"C:\Program Files\obs-studio", r"C:\Program Files (x86)\obs-studio"),
-        "darwin": ("/Applications/OBS.app",),
-    }[sys.platform]
-    if any(os.path.exists(folder) for folder in folders):
-        yield Check(name, OK, "OBS is installed (its virtual camera must have been started once)")
-    else:
-        yield Check(
-            name,
-            WARN,
-            "OBS is not installed",
-            "install OBS Studio, press 'Start Virtual Camera' in it once, then close it",
-        )
-
-
 def _preview() -> Iterator[Check]:
     name = "preview window"
     if sys.platform.startswith("linux") and not (
@@ -285,22 +176,6 @@ def _folder() -> Iterator[Check]:
         )
 
 
-def _is_installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _package_command(debian: str, fedora: str) -> str:
-    if shutil.which("dnf"):
-        return f"sudo dnf install {fedora}"
-    if shutil.which("pacman"):
-        return f"sudo pacman -S {debian}"
-    return f"sudo apt-get install {debian}"
-
-
 _CHECKS: tuple[tuple[str, Callable[[], Iterable[Check]]], ...] = (
     ("Python", _python),
     ("OpenCV", _opencv),
@@ -309,8 +184,8 @@ _CHECKS: tuple[tuple[str, Callable[[], Iterable[Check]]], ...] = (
     ("runtimes", _runtimes),
     ("video files", _video),
     ("cameras", _cameras),
-    ("virtual camera", _virtual_camera),
+    ("virtual camera", virtual_camera),
     ("preview window", _preview),
     ("data folder", _folder),
-    ("virtual camera, written and read back", _proof),
+    ("virtual camera, written and read back", proof),
 )

@@ -22,7 +22,8 @@ def doctor(
     """
     from rich.markup import escape
 
-    from puppet.cli.checks import FAIL, run_checks
+    from puppet.cli.checks import run_checks
+    from puppet.cli.finding import FAIL, WARN
     from puppet.pipeline.environment import machine, versions
 
     checks = run_checks()
@@ -47,5 +48,14 @@ def doctor(
         if check.remedy:
             out.print(f"       -> {escape(check.remedy)}", soft_wrap=True)
     here = machine()
+    out.print(_summary(failed, sum(check.status == WARN for check in checks)))
     out.print(f"[dim]{here['cpu']}, {here['cores']} cores, {here['system']}[/dim]")
     raise typer.Exit(1 if failed else 0)
+
+
+def _summary(failed: bool, warnings: int) -> str:
+    if failed:
+        return "Something that everything needs is missing: see 'fail' above."
+    if warnings:
+        return f"Portraits can be driven here. What does not work yet: see 'warn' ({warnings})."
+    return "Everything works here."

@@ -23,15 +23,17 @@ GROUP = "puppet.commands"
 ORDER = (
     "demo",
     "avatar",
+    "calibrate",
     "run",
     "studio",
     "render",
     "devices",
     "doctor",
     "sound-delay",
+    "build",
     "export-model-repository",
 )
-"""As a newcomer needs them."""
+"""As a newcomer needs them; commands that are not named here come last."""
 
 HELP = """A portrait follows your face, live: in a video call, a stream, or a file.
 
@@ -44,6 +46,7 @@ Only landmarks cross from you to the portrait; no picture of you reaches an outp
   puppet avatar create photo.jpg --name anna --consent self
   puppet run --avatar anna           your webcam drives it, in a window
   puppet run --avatar anna --sink virtual      as a camera for video calls
+  puppet studio                      sliders, outputs and recording on a page
   puppet render --avatar anna --driver clip.mp4 -o out.mp4
 """
 
@@ -52,8 +55,9 @@ class PuppetGroup(TyperGroup):
     """The built-in commands, and those of installed packages, loaded when they are used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        built_in = sorted(super().list_commands(ctx), key=ORDER.index)
-        return built_in + [e.name for e in _plug_ins() if e.name not in built_in]
+        names = {*super().list_commands(ctx), *(entry.name for entry in _plug_ins())}
+        known = [name for name in ORDER if name in names]
+        return known + sorted(names.difference(ORDER))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         built_in = super().get_command(ctx, cmd_name)

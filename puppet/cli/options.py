@@ -99,7 +99,10 @@ LabelSizeOption: TypeAlias = Annotated[
 ReportOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--report", metavar="FILE.json", help="Write the figures here.", show_default=False
+        "--report",
+        metavar="FILE.json",
+        help="Write ages, times, drops and versions to this file.",
+        show_default=False,
     ),
 ]
 
@@ -114,7 +117,7 @@ CameraSizeOption: TypeAlias = Annotated[
 ]
 FpsOption: TypeAlias = Annotated[
     float,
-    typer.Option("--fps", min=1.0, max=240.0, help="Ask the camera for this many per second."),
+    typer.Option("--fps", min=1.0, max=240.0, help="Pictures per second to ask the camera for."),
 ]
 SecondsOption: TypeAlias = Annotated[
     float | None,

@@ -45,8 +45,7 @@ def run(
             "-c",
             help="Camera by number or name ('puppet devices'), /dev/videoN, a video file "
             "(plays at its own pace and loops), an address, a landmark trace, "
-            "openseeface[:PORT], or 'demo'.  "
-            "[default: the first camera]",
+            "openseeface[:PORT], or 'demo'. Left out: the first camera.",
             show_default=False,
         ),
     ] = None,
@@ -56,8 +55,8 @@ def run(
             "--sink",
             "-s",
             help="Where the picture goes; repeat it for several: preview, virtual[:/dev/videoN], "
-            "file:OUT.mp4, mjpeg[:PORT], overlay[:PORT] (transparent, for OBS), null."
-            "  [default: preview]",
+            "file:OUT.mp4, mjpeg[:PORT], overlay[:PORT] (transparent, for OBS), null. "
+            "Left out: preview, a window.",
             show_default=False,
         ),
     ] = None,

@@ -31,8 +31,8 @@ def studio(
         typer.Option(
             "--avatar",
             "-a",
-            help="Avatar to begin with; repeat it to have several ready.  [default: all of yours, "
-            "or the demo avatar]",
+            help="Avatar to begin with; repeat it to have several ready. Left out: all of yours, "
+            "or the demo avatar.",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +41,7 @@ def studio(
         typer.Option(
             "--camera",
             "-c",
-            help="As for 'puppet run'.  [default: the first camera, or the demo clip]",
+            help="As for 'puppet run'. Left out: the first camera, or the demo clip.",
             show_default=False,
         ),
     ] = None,
@@ -70,7 +70,7 @@ def studio(
     ] = None,
     record_to: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where recordings go.  [default: your videos]"),
+        typer.Option(metavar="FOLDER", help="Where recordings go. Left out: your videos."),
     ] = None,
     size: SizeOption = "512x512",
     background: BackgroundOption = "original",
