@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from puppet.compose.settings import BackgroundKind, Corner, LabelSize
 from puppet.flow import Percentiles
+from puppet.pipeline.report import SinkReport
 from puppet.studio.control import Studio
 
 
@@ -213,20 +214,7 @@ def state_of(studio: Studio) -> State:
         dropped=now.dropped,
         frames_in=now.frames_in,
         frames_out=now.frames_out,
-        sinks=[
-            SinkState(
-                name=s.name,
-                on=s.name in on and s.error is None,
-                sent=s.sent,
-                dropped=s.dropped,
-                repeated=s.repeated,
-                age_p50=_number(s.age_ms.p50),
-                age_p99=_number(s.age_ms.p99),
-                error=s.error,
-            )
-            for s in now.sinks
-            if s.name in on
-        ],
+        sinks=[_sink_state(sink) for sink in now.sinks if sink.name in on],
         recording=Recording(
             on=recording.on,
             file=recording.file,
@@ -237,6 +225,19 @@ def state_of(studio: Studio) -> State:
         ),
         runtime=now.runtime,
         fallbacks=list(now.fallbacks),
+    )
+
+
+def _sink_state(sink: SinkReport) -> SinkState:
+    return SinkState(
+        name=sink.name,
+        on=sink.error is None,
+        sent=sink.sent,
+        dropped=sink.dropped,
+        repeated=sink.repeated,
+        age_p50=_number(sink.age_ms.p50),
+        age_p99=_number(sink.age_ms.p99),
+        error=sink.error,
     )
 
 
