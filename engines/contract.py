@@ -1,10 +1,10 @@
 """What every generator runtime takes, gives and promises.
 
-    EngineError
-    +-- RuntimeUnavailable   this runtime cannot run here; the message says why and what to do
-    +-- SpecMismatch         weights, graph or portrait tensors of another kind (also ValueError)
-    +-- ParityError          an engine whose pictures differ from the reference
-    +-- EngineFailed         the device failed while running (out of memory, lost, ...)
+EngineError
++-- RuntimeUnavailable   this runtime cannot run here; the message says why and what to do
++-- SpecMismatch         weights, graph or portrait tensors of another kind (also ValueError)
++-- ParityError          an engine whose pictures differ from the reference
++-- EngineFailed         the device failed while running (out of memory, lost, ...)
 """
 
 from __future__ import annotations
