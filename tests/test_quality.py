@@ -225,7 +225,7 @@ def test_engine_and_torch_paint_the_same(
     weights = untrained(tmp_path)
     matte = np.zeros((512, 512), np.uint8)
     matte[100:, 100:400] = 255
-    sitter = Sitter(astronaut, astronaut, matte, astronaut[::-1].copy(), face())
+    sitter = Sitter(astronaut, matte, astronaut[::-1].copy(), face())
     pictures = []
     for animator in (
         Engine(EngineChoice(weights=weights, precision="f32")),
