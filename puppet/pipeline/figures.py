@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from puppet.flow import LatestSlot
 from puppet.output import SinkStats
@@ -11,16 +11,19 @@ from puppet.pipeline.report import Report, SinkReport, StageTimes, label_line
 from puppet.pipeline.status import Status
 from puppet.pipeline.tally import Tally
 
+Slots: TypeAlias = tuple[LatestSlot[Any], ...]
+"""The hand-overs between a run's threads, in the picture's order."""
 
-def report_of(parts: Parts, slot: LatestSlot[Any], tally: Tally, times: StageTimes) -> Report:
+
+def report_of(parts: Parts, slots: Slots, tally: Tally, times: StageTimes) -> Report:
     """The figures so far; of the whole run when it is over."""
     sinks = parts.fan_out.stats()
     worst = max(sinks, key=lambda s: s.age_ms.p50 if s.sent else -1.0)
     performer = parts.performer
     return Report(
-        frames_in=slot.count,
+        frames_in=slots[0].count,
         frames_out=tally.frames_out,
-        dropped=_dropped(parts, slot, sinks),
+        dropped=_dropped(parts, slots, sinks),
         seconds=tally.seconds,
         fps=tally.fps,
         age_ms=worst.age_ms,
@@ -37,7 +40,7 @@ def report_of(parts: Parts, slot: LatestSlot[Any], tally: Tally, times: StageTim
     )
 
 
-def status_of(parts: Parts, slot: LatestSlot[Any], tally: Tally) -> Status:
+def status_of(parts: Parts, slots: Slots, tally: Tally) -> Status:
     """How the run is doing now; from any thread."""
     performer, driver = parts.performer, parts.performer.driver
     neutral = driver.neutral
@@ -59,9 +62,9 @@ def status_of(parts: Parts, slot: LatestSlot[Any], tally: Tally) -> Status:
         background=performer.background.kind,
         expressions=driver.expressions,
         size=performer.size,
-        frames_in=slot.count,
+        frames_in=slots[0].count,
         frames_out=tally.frames_out,
-        dropped=_dropped(parts, slot, sinks),
+        dropped=_dropped(parts, slots, sinks),
         sinks=tuple(_sink_report(sink) for sink in sinks),
         runtime=parts.generator.info(),
         fallbacks=tuple(parts.generator.fallbacks),
@@ -69,8 +72,8 @@ def status_of(parts: Parts, slot: LatestSlot[Any], tally: Tally) -> Status:
     )
 
 
-def _dropped(parts: Parts, slot: LatestSlot[Any], sinks: tuple[SinkStats, ...]) -> dict[str, int]:
-    dropped = {"source": parts.source.dropped, "hand-over": slot.dropped}
+def _dropped(parts: Parts, slots: Slots, sinks: tuple[SinkStats, ...]) -> dict[str, int]:
+    dropped = {"source": parts.source.dropped, "hand-over": sum(slot.dropped for slot in slots)}
     return dropped | {sink.name: sink.dropped for sink in sinks}
 
 

@@ -1,9 +1,9 @@
-"""The live loop: capture thread -> slot -> work thread -> slot and thread per sink.
+"""The live loop: a thread each for capture, tracking, the work after it, and every sink.
 
-    source --(capture thread)--> LatestSlot --(work thread: track ... compose)--> FanOut
+    source --(capture)--> slot --(track)--> slot --(work: retarget ... compose)--> FanOut
 
-Every thread's end is noticed: the capture thread closes the slot with its error, the work thread
-takes that as the end, and `LiveRun.run` raises what any of them died of, after the sinks were
+Every thread's end is noticed: it closes the slot it fills with its error, the next one takes that
+as its own end, and `LiveRun.run` raises what any of them died of, after the sinks were
 closed and their files finished.
 """
 
@@ -47,9 +47,11 @@ class LiveRun:
         self._openers = openers or Openers()
         self._times = StageTimes()
         self._tally = Tally()
-        self._slot: LatestSlot[Frame | Observation] = LatestSlot()
+        self._captured: LatestSlot[Frame | Observation] = LatestSlot()
+        self._observed: LatestSlot[Observation] = LatestSlot()
         self._opened: Parts | None = None
-        self._capture = Worker("capture", self._do_capture, self._slot.close)
+        self._capture = Worker("capture", self._do_capture, self._captured.close)
+        self._track = Worker("track", self._do_track, self._observed.close)
         self._work = Worker("work", self._do_work)
 
     def run(self) -> Report:
@@ -76,8 +78,8 @@ class LiveRun:
             on_key=self.commands.press,
             on_sink_failure=self._on_sink_failure,
         )
-        self._capture.start()
-        self._work.start()
+        for worker in (self._capture, self._track, self._work):
+            worker.start()
         self.events.tell("started", f"{self._parts.source.name} drives the portrait.")
         for sink in self._parts.sinks:
             if url := getattr(sink, "url", None):
@@ -94,16 +96,18 @@ class LiveRun:
     def close(self) -> None:
         """Ends the threads, finishes the files, then raises what a thread died of. Idempotent."""
         self._work.stop()
-        self._slot.close()
+        self._captured.close()
+        self._observed.close()
         if self._opened is None:
             return
         parts = self._opened
         parts.source.close()
-        stuck = [w.name for w in (self._work, self._capture) if not w.join(JOIN_S)]
+        workers = (self._work, self._track, self._capture)
+        stuck = [w.name for w in workers if not w.join(JOIN_S)]
         stuck += parts.fan_out.close()
         if stuck:
             self._tally.warnings.append(f"did not end in time and were left: {', '.join(stuck)}")
-        if "work" not in stuck:  # else it still uses them
+        if not {"work", "track"} & set(stuck):  # else they still use them
             parts.close()
         self._work.raise_if_failed()
 
@@ -114,15 +118,19 @@ class LiveRun:
 
     def report(self) -> Report:
         """The figures so far, or of the whole run after `close`."""
-        return report_of(self._parts, self._slot, self._tally, self._times)
+        return report_of(self._parts, self._slots, self._tally, self._times)
 
     def status(self) -> Status:
         """How the run is doing now; from any thread. Raises UserError before it has started."""
-        return status_of(self._parts, self._slot, self._tally)
+        return status_of(self._parts, self._slots, self._tally)
 
     def stage_times(self, last: int) -> dict[str, Percentiles]:
         """Milliseconds per stage over the newest `last` pictures."""
         return self._times.percentiles(last)
+
+    @property
+    def _slots(self) -> tuple[LatestSlot[Frame | Observation], LatestSlot[Observation]]:
+        return self._captured, self._observed
 
     @property
     def _parts(self) -> Parts:
@@ -143,11 +151,25 @@ class LiveRun:
                 continue
             if item is None:
                 return
-            self._slot.put(item)
+            self._captured.put(item)
+
+    def _do_track(self, stop: threading.Event) -> None:
+        """A thread of its own: the next face is looked for while this picture is painted."""
+        tracker, times = self._parts.tracker, self._times
+        while not stop.is_set():
+            try:
+                item = self._captured.get(READ_TIMEOUT_S)
+            except TimeoutError:
+                continue
+            now = times.lap("capture", item.captured_at_ns)
+            if isinstance(item, Frame):
+                item = tracker.track(item)
+                times.lap("track", now)
+            self._observed.put(item)
 
     def _do_work(self, stop: threading.Event) -> None:
         work = Work(
-            self._parts, self._slot, self.commands, self.events, self._times, self._tally,
+            self._parts, self._observed, self.commands, self.events, self._times, self._tally,
             self.settings.seconds,
         )  # fmt: skip
         work.run(stop)

@@ -44,7 +44,7 @@ class Parts:
     """Those the run began with."""
 
     def close(self) -> None:
-        """Closes what the work thread used; source and outputs are closed before it ends."""
+        """Closes what tracking and work used; source and outputs are closed before it ends."""
         self.cast.close()
         self.tracker.close()
         self.generator.close()

@@ -16,7 +16,7 @@ from puppet.flow import AgeStats, Percentiles
 from puppet.pipeline.environment import machine, versions
 
 STAGES = ("capture", "track", "retarget", "draw", "generate", "compose", "send")
-"""In the picture's order. `capture` is from the device's time stamp until the work thread took
+"""In the picture's order. `capture` is from the device's time stamp until the tracker took
 the frame, `send` from the finished picture until the sink had it."""
 
 

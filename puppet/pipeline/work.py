@@ -1,11 +1,11 @@
-"""The work thread of a live run: the newest item in, a picture to every output."""
+"""The work thread of a live run: the newest observation in, a picture to every output."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from puppet.contract import Frame, Observation, Picture, SinkError
+from puppet.contract import Observation, Picture, SinkError
 from puppet.flow import Closed, LatestSlot
 from puppet.pipeline.actions import Actions
 from puppet.pipeline.commands import CommandQueue
@@ -27,7 +27,7 @@ class Work:
     def __init__(
         self,
         parts: Parts,
-        slot: LatestSlot[Frame | Observation],
+        slot: LatestSlot[Observation],
         commands: CommandQueue,
         events: Events,
         times: StageTimes,
@@ -48,7 +48,7 @@ class Work:
     def run(self, stop: threading.Event) -> None:
         """Until `stop`, a command to quit, the source's end, or its time is over.
 
-        Raises what went wrong, at capture too; SinkError when no output is left.
+        Raises what went wrong, at capture and tracking too; SinkError when no output is left.
         """
         waiting_since = time.perf_counter()
         patience_s = PATIENCE_S
@@ -57,7 +57,7 @@ class Work:
                 if self._actions.obey(self._commands.drain()):
                     return
                 try:
-                    item = self._slot.get(patience_s)
+                    observation = self._slot.get(patience_s)
                 except TimeoutError:
                     patience_s = IDLE_TICK_S
                     self._note_silence(time.perf_counter() - waiting_since)
@@ -65,19 +65,13 @@ class Work:
                     continue
                 self._note_return()
                 waiting_since, patience_s = time.perf_counter(), PATIENCE_S
-                self._send(self._picture_of(item))
+                self._send(self._picture_of(observation))
         except Closed:
             self._events.tell("source-ended", f"{self._parts.source.name} has ended.")
         finally:
             self._tally.ended_ns = time.perf_counter_ns()
 
-    def _picture_of(self, item: Frame | Observation) -> Picture:
-        now = self._times.lap("capture", item.captured_at_ns)
-        if isinstance(item, Frame):
-            observation = self._parts.tracker.track(item)
-            self._times.lap("track", now)
-        else:
-            observation = item
+    def _picture_of(self, observation: Observation) -> Picture:
         self._last_index = observation.index
         self._parts.tracking.note(observation)
         picture = self._parts.performer.perform(observation)
