@@ -237,16 +237,18 @@ def test_a_switch_of_avatar_fades(up: Running) -> None:
     other = "demo" if up.state()["avatar"] == "astronaut" else "astronaut"
     up.studio.switch_avatar(other)
     up.until(lambda s: s["avatar"] == other)
+    time.sleep(1.5)  # any earlier fade is over
     assert up.studio.panel.newest is not None
     seen: list[np.ndarray] = []
     up.studio.switch_avatar("demo" if other == "astronaut" else "astronaut")
     deadline = time.monotonic() + 20
-    last = -1
-    while time.monotonic() < deadline and len(seen) < 25:
+    last, after = -1, 0
+    while time.monotonic() < deadline and after < 15:  # until the fade lies well behind
         number, picture = up.studio.panel.newest
         if number != last:
             last = number
             seen.append(picture.rgb[:60, :60].astype(float).mean(axis=(0, 1)))
+            after += bool(np.abs(seen[-1] - seen[0]).sum() > 10)
         time.sleep(0.005)
     ways = [float(np.abs(shade - seen[0]).sum()) for shade in seen]
     assert max(ways) > 10  # the corner of the other picture is another
