@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -112,7 +113,9 @@ class LocalServer(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A viewer that goes away in mid-picture is nothing to tell."""
+        """A viewer that goes away in mid-picture is nothing to tell; anything else is logged."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            logging.getLogger(__name__).exception("answering %s failed", client_address)
 
 
 class LocalHandler(BaseHTTPRequestHandler):
