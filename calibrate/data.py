@@ -33,7 +33,14 @@ from calibrate.cuts import (
     warp_picture,
 )
 from calibrate.expression import imagined_expression
+from puppet.avatar.matting import foreground_colours
 from puppet.draw import coarse_motion, draw_contours
+from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
+
+_LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]
+_TELLING = np.ones((478, 1), np.float32)
+"""What a landmark's change counts when pairs are chosen."""
+_TELLING[[*LIPS_INNER, *LIPS_OUTER, *_LIDS, *range(468, 478)]] = 8.0
 
 
 def open_cache(folder: Path) -> list[Clip]:
@@ -67,6 +74,8 @@ class PairDataset(Dataset[dict[str, Any]]):
 
     portrait (256, 256, 3), matte, background (256, 256, 3), portrait_contours (256, 256, 3),
     contours (256, 256, 3), target (256, 256, 3), target_matte: uint8; motion (128, 128, 2) float32.
+    In `foreground_share` of the samples the portrait's background is replaced by the person's own
+    colours carried on, so that only alpha can show what lies behind.
     With several sources also extra (sources - 1, 256, 256, 4) uint8, other pictures of the person
     on the portrait's geometry, and extra_weight (sources - 1, 64, 64) float32; a sample has 1 to
     `sources` source pictures, the rest of them is empty and weighs nothing.
@@ -81,6 +90,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         seed: int,
         stills_share: float,
         sources: int = 1,
+        foreground_share: float = 0.0,
     ) -> None:
         people: dict[str, list[Clip]] = {}
         for clip in clips:
@@ -91,6 +101,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         self._everything = clips + stills
         self._stills_share = stills_share if stills else 0.0
         self._length, self._seed, self._sources = length, seed, sources
+        self._foreground_share = foreground_share
 
     def __len__(self) -> int:
         return self._length
@@ -103,6 +114,9 @@ class PairDataset(Dataset[dict[str, Any]]):
             cuts = self._pair(rng)
         portrait, target, *more = recolour(self._elsewhere(cuts, rng), rng)
         sample = as_sample(portrait, target)
+        if rng.random() < self._foreground_share:
+            alpha = portrait.matte.astype(np.float32) / 255
+            sample["portrait"] = foreground_colours(portrait.rgb, alpha)
         return sample | extra_sources(portrait, more, self._sources - 1)
 
     def _pair(self, rng: np.random.Generator) -> list[Cut]:
@@ -110,9 +124,10 @@ class PairDataset(Dataset[dict[str, Any]]):
         clip = person[rng.integers(len(person))]
         a = int(rng.choice(clip.usable))
         others = rng.choice(clip.usable, 4)
-        # Half of the time the most different of a few: neutral pairs teach little.
+        # Half of the time the most different of a few: neutral pairs teach little, and of all
+        # that differs, lips, lids and gaze are what only the synthesis can show.
         own = face_shape(clip.landmarks[a])
-        change = [np.abs(face_shape(clip.landmarks[i]) - own).mean() for i in others]
+        change = [(np.abs(face_shape(clip.landmarks[i]) - own) * _TELLING).mean() for i in others]
         b = int(others[int(np.argmax(change))] if rng.random() < 0.5 else others[0])
         matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
         more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()

@@ -67,6 +67,8 @@ class Recipe:
     rate: float = 3e-4
     warmup: int = 300
     stills_share: float = 0.15
+    foreground_share: float = 0.35
+    """Samples whose portrait shows no background of its own, as over a replaced background."""
     sources: int = 1
     """Source pictures of a sample: 1 to so many, drawn anew each time."""
     l1: float = 10.0
@@ -166,6 +168,7 @@ def open_loader(
     pairs = PairDataset(
         open_cache(given.cache), stills, length=recipe.steps * recipe.batch, seed=recipe.seed,
         stills_share=recipe.stills_share, sources=recipe.sources,
+        foreground_share=recipe.foreground_share,
     )  # fmt: skip
     share = recipe.batch // place.world
     first = place.rank * share
