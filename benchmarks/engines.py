@@ -28,7 +28,7 @@ from engines.graph import ENCODER, GENERATOR
 from engines.models import Model, WeightsModel, load_model_of, shipped_tiers, template
 from engines.parity import Reference, check_parity, make_reference, reference_images
 from engines.ways import Way, Wish, ways
-from engines.weights import Weights, template_weights
+from engines.weights import WEIGHTS_VERSION, Weights, template_weights
 from puppet.draw import DRAW_STYLE
 
 BLOCK = 10
@@ -105,7 +105,7 @@ def open_model(tier: str) -> Model:
         name: (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float16)
         for name, shape in sorted(shapes.items())
     }
-    return WeightsModel(Weights(tensors, tier, DRAW_STYLE, 1, "made up"))
+    return WeightsModel(Weights(tensors, tier, DRAW_STYLE, WEIGHTS_VERSION, "made up"))
 
 
 def measure(

@@ -40,7 +40,7 @@ def blend(main: Portrait, others: Portrait, weight: Tensor) -> Portrait:
     codes = others.code.reshape(batch, several, -1)
     code = (main.code + (codes * alike).sum(1)) / (1 + alike.sum(1))
     features, detail = mean(main.features, others.features), mean(main.detail, others.detail)
-    return Portrait(main.portrait, features, detail, code)
+    return Portrait(main.portrait, main.half, features, detail, code)
 
 
 class SeveralSources(nn.Module):

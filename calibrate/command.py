@@ -125,7 +125,6 @@ def load_network(tier: str, weights: Path | None) -> Network:
 
 def save_tuned(avatar: Avatar, tuned: Tuned) -> None:
     """Writes what was tuned into the avatar's bundle. Raises UserError."""
-    from engines.graph import GRAPH_VERSION
     from engines.models import WeightsModel
     from engines.weights import read_weights, write_weights
     from puppet.avatar.tuned import save_tuning
@@ -135,9 +134,7 @@ def save_tuned(avatar: Avatar, tuned: Tuned) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         tensors = {name: t.detach().numpy() for name, t in network.state_dict().items()}
-        write_weights(
-            path, tensors, tier=network.tier, draw_style=DRAW_STYLE, version=GRAPH_VERSION
-        )
+        write_weights(path, tensors, tier=network.tier, draw_style=DRAW_STYLE)
         content = path.read_bytes()
         graph = WeightsModel(read_weights(path)).generator("f32").data
     save_tuning(avatar, weights=content, tensors=tuned.portrait, graph=graph)

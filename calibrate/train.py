@@ -45,7 +45,6 @@ from calibrate.losses import (
     perceptual_loss,
     weighted_l1,
 )
-from engines.graph import GRAPH_VERSION
 from engines.network import Moved, Network
 from engines.weights import write_weights
 from puppet.draw import DRAW_STYLE
@@ -318,7 +317,7 @@ class Run:
         write_weights(
             out / "weights.safetensors",
             {k: v.float().cpu().numpy() for k, v in self.averaged.state_dict().items()},
-            tier=self.recipe.tier, draw_style=DRAW_STYLE, version=GRAPH_VERSION,
+            tier=self.recipe.tier, draw_style=DRAW_STYLE,
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -125,6 +125,17 @@ def tune(
     return tuner.result()
 
 
+def fitted(portrait: Portrait) -> list[Tensor]:
+    """The tensors of a portrait that are learned: what is read from its pixels, not they."""
+    return [portrait.features, portrait.detail, portrait.code]
+
+
+def with_fitted(portrait: Portrait, tensors: Sequence[Tensor]) -> Portrait:
+    """The portrait with other learned tensors, in the order of `fitted`."""
+    features, detail, code = tensors
+    return portrait._replace(features=features, detail=detail, code=code)
+
+
 class _Tuner:
     """The state of one tuning run."""
 
@@ -146,8 +157,8 @@ class _Tuner:
             self.network.generator.synthesis.requires_grad_(True)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         start = combine(self.network, self.data.sources)
-        self.portrait = start.portrait
-        self.tensors = [nn.Parameter(t.clone()) for t in start[1:]]
+        self.portrait = start
+        self.tensors = [nn.Parameter(t.clone()) for t in fitted(start)]
         self.averaged_tensors = [t.detach().clone() for t in self.tensors]
         self.optimiser = torch.optim.Adam(
             [
@@ -226,9 +237,8 @@ class _Tuner:
         with mixed:
             if fixed:
                 count = len(batch["motion"])
-                portrait = Portrait(
-                    *(t.expand(count, *t.shape[1:]) for t in (self.portrait, *self.tensors))
-                )
+                whole = with_fitted(self.portrait, self.tensors)
+                portrait = Portrait(*(t.expand(count, *t.shape[1:]) for t in whole))
             else:
                 portrait = self.network.encoder(batch["portrait"], batch["portrait_contours"])
             moved: Moved = self.network.generator(batch["contours"], batch["motion"], portrait)
@@ -245,7 +255,7 @@ class _Tuner:
         total, results = 0.0, []
         for batch in self.held:
             if self.data.fixed:
-                portrait = Portrait(self.portrait, *self.averaged_tensors)
+                portrait = with_fitted(self.portrait, self.averaged_tensors)
             else:
                 portrait = self.averaged.encoder(batch["portrait"], batch["portrait_contours"])
             moved = self.averaged.generator(batch["contours"], batch["motion"], portrait)
@@ -265,7 +275,7 @@ class _Tuner:
         if self.data.fixed:
             return state, [t.clone() for t in self.averaged_tensors]
         # No truth to fit the tensors to: they are what the encoder now says.
-        return state, list(combine(self.averaged, self.data.sources)[1:])
+        return state, fitted(combine(self.averaged, self.data.sources))
 
     def _sheet(self, results: list[Tensor]) -> NDArray[np.uint8]:
         rows = []

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engines.contract import MOTION_SIZE, PICTURE_SIZE, GeneratorSpec
 from engines.graph import GENERATOR, GRAPH_VERSION, OUTPUT, Graph, parse_graph, write_metadata
+from engines.grids import identity_grid, interleaved_grid
 
 TIER = "coarse"
 ANY_STYLE = "any"
@@ -29,6 +30,9 @@ def coarse_graph() -> Graph:
 
     constants: dict[str, NDArray[Any]] = {
         "identity": identity_grid(PICTURE_SIZE),
+        "interleaved": interleaved_grid(PICTURE_SIZE),
+        "stacked_shape": np.array([1, 1, 2 * MOTION_SIZE, MOTION_SIZE], np.int64),
+        "grid_shape": np.array([1, PICTURE_SIZE, PICTURE_SIZE, 2], np.int64),
         "batch": np.array([0], np.int64),
         "scale": np.array(255, np.float32),
         "half": np.array(0.5, np.float32),
@@ -37,12 +41,12 @@ def coarse_graph() -> Graph:
     }
     sample: dict[str, Any] = {"mode": "bilinear", "padding_mode": "border", "align_corners": 0}
     nodes = [
-        helper.make_node("Unsqueeze", ["motion", "batch"], ["motion_nhwc"]),
-        helper.make_node("Transpose", ["motion_nhwc"], ["motion_nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Transpose", ["motion"], ["planes"], perm=[2, 0, 1]),
+        helper.make_node("Reshape", ["planes", "stacked_shape"], ["stacked"]),
         # Sampled, not resized: OpenVINO's bf16 mode would run Resize in bf16, whose 8 bits move
         # the picture by up to a pixel, while GridSample stays in float32.
-        helper.make_node("GridSample", ["motion_nchw", "identity"], ["offset_nchw"], **sample),
-        helper.make_node("Transpose", ["offset_nchw"], ["offset"], perm=[0, 2, 3, 1]),
+        helper.make_node("GridSample", ["stacked", "interleaved"], ["enlarged"], **sample),
+        helper.make_node("Reshape", ["enlarged", "grid_shape"], ["offset"]),
         helper.make_node("Add", ["offset", "identity"], ["grid"]),
         helper.make_node("GridSample", [PORTRAIT, "grid"], ["moved"], **sample),
         helper.make_node("Mul", ["moved", "scale"], ["scaled"]),
@@ -71,13 +75,6 @@ def coarse_graph() -> Graph:
     spec = GeneratorSpec(TIER, ANY_STYLE, no_weights, GRAPH_VERSION, PICTURE_SIZE)
     write_metadata(model, spec, role=GENERATOR, body="f32")
     return parse_graph(model.SerializeToString(deterministic=True), origin="the coarse generator")
-
-
-def identity_grid(size: int) -> NDArray[np.float32]:
-    """(1, size, size, 2): where each pixel's centre lies in the picture, x and y in -1..1."""
-    centres = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
-    grid = np.stack(np.broadcast_arrays(centres[None, :], centres[:, None]), axis=-1)
-    return np.ascontiguousarray(grid[None])
 
 
 def coarse_portrait(

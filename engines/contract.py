@@ -63,7 +63,7 @@ class GeneratorSpec:
     draw_style: str
     """Id of the drawing the weights were trained on; another drawing is refused."""
     weights_sha256: str
-    version: int = 1
+    version: int
     size: int = PICTURE_SIZE
 
 

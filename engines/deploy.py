@@ -5,12 +5,14 @@ What the exporter writes to ONNX and what the torch runtime runs.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engines.coarse import identity_grid
 from engines.contract import CONTOURS_SIZE, MOTION_SIZE, PICTURE_SIZE
+from engines.grids import identity_grid, interleaved_grid
 from engines.network import Network
 
 
@@ -30,15 +32,21 @@ class GeneratorGraph(nn.Module):
         super().__init__()
         self.generator = network.generator.half() if half else network.generator
         self.body = torch.float16 if half else torch.float32
-        for size in (MOTION_SIZE, PICTURE_SIZE):
-            grid = torch.from_numpy(identity_grid(size))
-            self.register_buffer(f"grid_{size}", grid, persistent=False)
+        for size in (MOTION_SIZE, CONTOURS_SIZE, PICTURE_SIZE):
+            self._constant(f"grid_{size}", identity_grid(size))
+        for size in (CONTOURS_SIZE, PICTURE_SIZE):
+            self._constant(f"interleaved_{size}", interleaved_grid(size))
+        self._constant("colours", np.array((1, 1, 1, 0), np.float32).reshape(1, 4, 1, 1))
+
+    def _constant(self, name: str, values: NDArray[np.float32]) -> None:
+        self.register_buffer(name, torch.from_numpy(values), persistent=False)
 
     def forward(
         self,
         contours: Tensor,
         motion: Tensor,
         portrait: Tensor,
+        portrait_half: Tensor,
         features: Tensor,
         detail: Tensor,
         code: Tensor,
@@ -54,16 +62,25 @@ class GeneratorGraph(nn.Module):
         change = sample(torch.cat((keep, residual), 1), small)
         refined = change[:, :1] * coarse + change[:, 1:]
         moved_detail = sample(detail, refined.permute(0, 2, 3, 1) + small)
-        moved = sample(portrait, sample(refined, large).permute(0, 2, 3, 1) + large)
-        half_size = F.avg_pool2d(moved, PICTURE_SIZE // CONTOURS_SIZE)[:, :3]
-        synthesis = network.synthesis(
-            hidden, moved_detail.to(self.body), fine, half_size, code.to(self.body)
+        moved = sample(portrait, self.enlarged_grid(refined, PICTURE_SIZE))
+        moved_half = sample(portrait_half, self.enlarged_grid(refined, CONTOURS_SIZE))
+        colour, mask, alpha_change = network.synthesis(
+            hidden, moved_detail.to(self.body), fine, moved_half, code.to(self.body)
         )
-        painted = sample(torch.cat(synthesis, 1), large)
-        colour, mask, alpha_change = painted[:, :3], painted[:, 3:4], painted[:, 4:]
-        rgb = moved[:, :3] + mask * (colour - moved[:, :3])
-        picture = torch.clamp(torch.cat((rgb, moved[:, 3:] + alpha_change), 1), 0, 1)
+        added = sample(torch.cat((mask * colour, alpha_change), 1), large)
+        share = sample(mask, large) * self.get_buffer("colours")
+        picture = torch.clamp(moved * (1 - share) + added, 0, 1)
         return (picture * 255 + 0.5)[0].permute(1, 2, 0).to(torch.uint8)
+
+    def enlarged_grid(self, offset: Tensor, size: int) -> Tensor:
+        """The sampling grid (1, size, size, 2) that moves by `offset` (1, 2, 128, 128).
+
+        The two planes are enlarged as one picture of twice the height, at positions that take
+        from them in turn: the result already lies as a grid must, with no transpose.
+        """
+        stacked = offset.reshape(1, 1, 2 * MOTION_SIZE, MOTION_SIZE)
+        enlarged = sample(stacked, self.get_buffer(f"interleaved_{size}"))
+        return enlarged.reshape(1, size, size, 2) + self.get_buffer(f"grid_{size}")
 
 
 def sample(x: Tensor, grid: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from engines.coarse import identity_grid
 from engines.contract import (
     CONTOURS_CHANNELS,
     CONTOURS_SIZE,
@@ -33,9 +32,10 @@ from engines.contract import (
 )
 from engines.deploy import EncoderGraph, GeneratorGraph
 from engines.graph import ENCODER, GRAPH_VERSION, OUTPUT, write_metadata
+from engines.grids import name_of
 from engines.models import template_names
 from engines.network import PORTRAIT_TENSORS, TIERS, Network, Portrait
-from engines.weights import GRID_PREFIX, Weights, fill_template, parse_weights, write_weights
+from engines.weights import Weights, fill_template, parse_weights, write_weights
 
 OPSET = 18
 """GridSample for pictures exists from 16; ONNX Runtime's CPU lacks the one of opset 20."""
@@ -87,7 +87,7 @@ def make_templates(tier: str, draw_style: str) -> dict[str, onnx.ModelProto]:
 def export_weights(network: Network, path: Path, *, draw_style: str) -> None:
     """Writes a trained network's weights as the float16 file that is shipped."""
     tensors = {name: t.detach().cpu().numpy() for name, t in network.state_dict().items()}
-    write_weights(path, tensors, tier=network.tier, draw_style=draw_style, version=GRAPH_VERSION)
+    write_weights(path, tensors, tier=network.tier, draw_style=draw_style)
 
 
 def export_graph(network: Network, role: str, body: str) -> onnx.ModelProto:
@@ -131,11 +131,10 @@ def empty_weights(model: onnx.ModelProto, network: Network) -> None:
                 raise ParityError(f"The exporter changed the shape of {tensor.name!r}.")
             tensor.ClearField("raw_data")
         elif values.nbytes > LARGEST_CONSTANT_BYTES:
-            grid = identity_grid(values.shape[1]) if values.ndim == 4 else np.zeros(0)
-            if not np.array_equal(values, grid):
+            grid = name_of(values)
+            if grid is None:
                 raise ParityError(f"The exporter made a large constant {tensor.name!r}.")
-            renamed[tensor.name] = f"{GRID_PREFIX}{values.shape[1]}"
-            tensor.name = renamed[tensor.name]
+            renamed[tensor.name] = tensor.name = grid
             tensor.ClearField("raw_data")
     for node in model.graph.node:
         for index, name in enumerate(node.input):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 METADATA_KEY = "webcam-puppet"
 GENERATOR = "generator"
 ENCODER = "encoder"
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 OPSETS = range(16, 20)
 MAX_GRAPH_BYTES = 256 * 2**20
 MAX_NODES = 5000

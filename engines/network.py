@@ -35,7 +35,7 @@ GAIN = 2.0
 """Most that the coarse motion may be multiplied by: 0 stays, 1 is the coarse motion itself, and
 more brings hair along that lies where the drawn motion already fades."""
 
-PORTRAIT_TENSORS = ("portrait", "features", "detail", "code")
+PORTRAIT_TENSORS = ("portrait", "portrait_half", "features", "detail", "code")
 """Names of the per-portrait inputs, in graph order."""
 
 
@@ -64,6 +64,7 @@ class Portrait(NamedTuple):
     """What the generator needs to know of one portrait (batched)."""
 
     portrait: Tensor  # (B, 4, 512, 512) RGB and matte in [0, 1]
+    half: Tensor  # (B, 3, 256, 256) RGB as the synthesis sees it
     features: Tensor  # (B, features, 64, 64)
     detail: Tensor  # (B, detail, 128, 128)
     code: Tensor  # (B, code)
@@ -158,7 +159,7 @@ class Encoder(nn.Module):
         c = self.up_32(torch.cat((resize(d, 2), c), 1))
         b = self.up_64(torch.cat((resize(c, 2), b), 1))
         detail = self.to_detail(torch.cat((resize(b, 2), a), 1))
-        return Portrait(portrait, self.to_features(b), detail, code)
+        return Portrait(portrait, picture[:, :3], self.to_features(b), detail, code)
 
 
 class MotionBranch(nn.Module):
@@ -244,14 +245,15 @@ class Generator(nn.Module):
         detail = warp(portrait.detail, refined)
         size = portrait.portrait.shape[-1]
         moved = warp(portrait.portrait, resize(refined, size / 128))  # (B, 4, 512, 512)
-        half = moved[:, :3] if size == 256 else resize(moved[:, :3], 256 / size)
+        # Warped at its own size: averaging the large warp down costs three times as much.
+        half = moved[:, :3] if size == 256 else warp(portrait.half, resize(refined, 2))
         colour, mask, alpha_change = self.synthesis(hidden, detail, fine, half, portrait.code)
-        painted = torch.cat((colour, mask, alpha_change), 1)
+        # Colours are enlarged times their mask, so that none bleeds in from where none shows.
+        added, share = torch.cat((mask * colour, alpha_change), 1), mask
         if size != 256:
-            painted = resize(painted, size / 256)
-        share = painted[:, 3:4]
-        rgb = moved[:, :3] + share * (painted[:, :3] - moved[:, :3])
-        alpha = torch.clamp(moved[:, 3:] + painted[:, 4:], 0, 1)
+            added, share = resize(added, size / 256), resize(share, size / 256)
+        rgb = moved[:, :3] * (1 - share) + added[:, :3]
+        alpha = torch.clamp(moved[:, 3:] + added[:, 3:], 0, 1)
         return Moved(rgb, alpha, keep, residual, mask, colour)
 
 

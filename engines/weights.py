@@ -17,18 +17,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.coarse import identity_grid
 from engines.contract import GeneratorSpec, SpecMismatch
-from engines.graph import MAX_GRAPH_BYTES, METADATA_KEY, read_metadata, write_metadata
+from engines.graph import (
+    GRAPH_VERSION,
+    MAX_GRAPH_BYTES,
+    METADATA_KEY,
+    read_metadata,
+    write_metadata,
+)
+from engines.grids import is_grid, named_grid
 
 if TYPE_CHECKING:
     import onnx
 
+WEIGHTS_VERSION = 1
+"""Of the network's layers; that of the graph around them is graph.GRAPH_VERSION."""
 MAX_WEIGHTS_BYTES = 128 * 2**20
 MAX_HEADER_BYTES = 2**20
-GRID_PREFIX = "identity_grid_"
-"""Template constants that are computed instead of stored: (1, n, n, 2) sampling grids."""
-_LARGEST_GRID = 1024
 _DTYPES = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
 
 
@@ -46,7 +51,7 @@ class Weights:
     @property
     def spec(self) -> GeneratorSpec:
         """The spec of a generator that runs on these weights."""
-        return GeneratorSpec(self.tier, self.draw_style, self.sha256, self.version)
+        return GeneratorSpec(self.tier, self.draw_style, self.sha256, GRAPH_VERSION)
 
 
 def read_weights(path: Path) -> Weights:
@@ -93,7 +98,7 @@ def parse_weights(data: bytes, *, origin: str = "the weights") -> Weights:
 
 
 def write_weights(
-    path: Path, tensors: dict[str, NDArray[Any]], *, tier: str, draw_style: str, version: int
+    path: Path, tensors: dict[str, NDArray[Any]], *, tier: str, draw_style: str
 ) -> None:
     """Writes a weights file as float16, beside and then renamed."""
     import os
@@ -101,7 +106,7 @@ def write_weights(
     from safetensors.numpy import save
 
     halves = {name: np.ascontiguousarray(t, np.float16) for name, t in sorted(tensors.items())}
-    fields = {"tier": tier, "draw_style": draw_style, "version": version}
+    fields = {"tier": tier, "draw_style": draw_style, "version": WEIGHTS_VERSION}
     # One entry: the library writes several in an order that changes from run to run.
     metadata = {METADATA_KEY: json.dumps(fields, sort_keys=True)}
     beside = path.with_name(path.name + ".part")
@@ -129,7 +134,7 @@ def template_weights(template: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return {
         tensor.name: tuple(tensor.dims)
         for tensor in template.graph.initializer
-        if _is_empty(tensor) and not tensor.name.startswith(GRID_PREFIX)
+        if _is_empty(tensor) and not is_grid(tensor.name)
     }
 
 
@@ -158,7 +163,7 @@ def fill_template(template: bytes, weights: Weights) -> bytes:
     except DecodeError as error:
         raise SpecMismatch(f"The graph template is damaged: {error}. Reinstall.") from error
     template_spec, role, body = read_metadata(model, origin="The graph template")
-    expected = (template_spec.tier, template_spec.draw_style, template_spec.version)
+    expected = (template_spec.tier, template_spec.draw_style, WEIGHTS_VERSION)
     if (weights.tier, weights.draw_style, weights.version) != expected:
         raise SpecMismatch(
             f"These weights are for tier, drawing and version "
@@ -182,13 +187,11 @@ def _values(tensor: onnx.TensorProto, weights: Weights) -> NDArray[Any]:
 
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     shape = tuple(tensor.dims)
-    if tensor.name.startswith(GRID_PREFIX):
-        size = int(tensor.name.removeprefix(GRID_PREFIX))
-        if not 0 < size <= _LARGEST_GRID:
+    found: NDArray[Any] | None = weights.tensors.get(tensor.name)
+    if is_grid(tensor.name):
+        found = named_grid(tensor.name)
+        if found is None:
             raise SpecMismatch(f"The graph template asks for the grid {tensor.name!r}.")
-        found: NDArray[Any] | None = identity_grid(size)
-    else:
-        found = weights.tensors.get(tensor.name)
     if found is None or found.shape != shape:
         given = "nothing" if found is None else list(found.shape)
         raise SpecMismatch(

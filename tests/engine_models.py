@@ -9,7 +9,7 @@ import numpy as np
 
 from engines.graph import ENCODER, GENERATOR
 from engines.models import WeightsModel, template
-from engines.weights import Weights, template_weights
+from engines.weights import WEIGHTS_VERSION, Weights, template_weights
 from puppet.draw import DRAW_STYLE
 
 
@@ -27,7 +27,7 @@ def random_weights(tier: str = "small", seed: int = 0) -> Weights:
         for name, shape in sorted(shapes.items())
     }
     sha256 = hashlib.sha256(f"{tier}{seed}".encode()).hexdigest()
-    return Weights(tensors, tier, DRAW_STYLE, 1, sha256)
+    return Weights(tensors, tier, DRAW_STYLE, WEIGHTS_VERSION, sha256)
 
 
 @cache

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from engines.contract import GeneratorSpec
+from engines.graph import GRAPH_VERSION
 from puppet.avatar.bundle import Avatar, load_avatar, save_avatar
 from puppet.avatar.consent import BASES, Consent
 from puppet.avatar.create import MIN_FACE_PX, create_avatar
@@ -534,7 +535,7 @@ def test_portrait_tensors_are_kept_and_made_again_when_something_changed(
     made: Avatar, saved: Path
 ) -> None:
     avatar = load_avatar(saved)
-    spec = GeneratorSpec("coarse", DRAW_STYLE, "0" * 64)
+    spec = GeneratorSpec("coarse", DRAW_STYLE, "0" * 64, GRAPH_VERSION)
     first = portrait_tensors(avatar, spec)
     path = saved / "tensors-coarse.safetensors"
     written = path.read_bytes()

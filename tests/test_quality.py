@@ -207,14 +207,13 @@ def untrained(folder: Path) -> Path:
     """A weights file of the small tier, as training writes it before its first step."""
     import torch
 
-    from engines.graph import GRAPH_VERSION
     from engines.network import Network
     from engines.weights import write_weights
 
     torch.manual_seed(0)
     tensors = {k: v.detach().numpy() for k, v in Network("small").state_dict().items()}
     path = folder / "small.safetensors"
-    write_weights(path, tensors, tier="small", draw_style=DRAW_STYLE, version=GRAPH_VERSION)
+    write_weights(path, tensors, tier="small", draw_style=DRAW_STYLE)
     return path
 
 

@@ -83,7 +83,7 @@ def make_case(folder: Path, seed: int | None) -> Case:
         return Case(CoarseModel(), None, coarse_portrait(rgb, matte))
     made = random_weights("small", seed)
     path = folder / f"{seed}.safetensors"
-    write_weights(path, made.tensors, tier="small", draw_style=made.draw_style, version=1)
+    write_weights(path, made.tensors, tier="small", draw_style=made.draw_style)
     model = WeightsModel(read_weights(path))
     return Case(model, path.read_bytes(), encode_portrait(rgb, matte, contours, model=model))
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from calibrate import train
 from calibrate.combine import SeveralSources, combine
@@ -27,7 +28,7 @@ from calibrate.cuts import (
 )
 from calibrate.data import PairDataset, as_sample, open_cache
 from calibrate.expression import imagined_expression
-from calibrate.losses import edge_loss, multiscale_l1
+from calibrate.losses import edge_loss, multiscale_l1, perceptual_maps
 from engines.network import Network
 from puppet.draw import coarse_motion, picture_coordinates
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, RIGHT_LID_PAIRS, mean_face
@@ -312,3 +313,25 @@ def test_losses_count_pictures_alike() -> None:
     one = torch.ones(1, 1, 64, 64)
     assert edge_loss(sharp, sharp, one) == 0
     assert edge_loss(blurred, sharp, one) > 2 * edge_loss(grey, grey + 0.1, one)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)], ids=["f32", "bf16"]
+)
+def test_feature_distance_and_its_gradient_are_those_of_normalised_features(
+    dtype: torch.dtype, near: float
+) -> None:
+    """Against the definition, written with autograd."""
+    torch.manual_seed(0)
+    truth, weight = torch.rand(2, 96, 9, 9), torch.rand(2, 1, 9, 9)
+    given = truth + 0.3 * torch.rand(2, 96, 9, 9)
+    result = given.clone().requires_grad_()
+    wanted = ((F.normalize(result) - F.normalize(truth)) ** 2).sum(1, keepdim=True)
+    (wanted * weight).sum().backward()
+    mine = given.to(dtype).requires_grad_()
+    (found,) = perceptual_maps([mine], [truth.to(dtype)])
+    (found * weight).sum().backward()
+    assert mine.grad is not None
+    assert result.grad is not None
+    assert (found - wanted).abs().max() < near
+    assert (mine.grad.float() - result.grad).norm() < near * result.grad.norm()

@@ -15,12 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.coarse import coarse_graph
 from engines.contract import GeneratorSpec, SpecMismatch
 from engines.graph import (
+    GRAPH_VERSION,
     MAX_GRAPH_BYTES,
     METADATA_KEY,
     parse_graph,
     read_graph,
     write_metadata,
 )
+from engines.grids import identity_grid, interleaved_grid, name_of, named_grid
 from engines.models import (
     TIERS,
     FileModel,
@@ -54,13 +56,13 @@ class TestWeightsFile:
     def test_there_and_back(self, tmp_path: Path) -> None:
         tensors = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.ones(1, np.float16)}
         path = tmp_path / "w.safetensors"
-        write_weights(path, tensors, tier="small", draw_style="x/1", version=1)
+        write_weights(path, tensors, tier="small", draw_style="x/1")
         weights = read_weights(path)
         np.testing.assert_array_equal(weights.tensors["b"], tensors["b"])
         assert all(t.dtype == np.float16 for t in weights.tensors.values())
         assert (weights.tier, weights.draw_style, weights.version) == ("small", "x/1", 1)
         again = tmp_path / "again.safetensors"
-        write_weights(again, tensors, tier="small", draw_style="x/1", version=1)
+        write_weights(again, tensors, tier="small", draw_style="x/1")
         assert path.read_bytes() == again.read_bytes()
 
     @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ class TestWeightsFile:
 
     def test_every_cut_is_noticed(self, tmp_path: Path) -> None:
         path = tmp_path / "w.safetensors"
-        write_weights(path, {"a": np.ones(50)}, tier="small", draw_style="x", version=1)
+        write_weights(path, {"a": np.ones(50)}, tier="small", draw_style="x")
         data = path.read_bytes()
         for length in range(0, len(data), 7):
             with pytest.raises(SpecMismatch):
@@ -323,7 +325,32 @@ class TestHostileGraphs:
 
     def test_metadata_is_replaced_not_repeated(self) -> None:
         model = onnx.load_from_string(coarse_graph().data)
-        spec = GeneratorSpec("coarse", "any", "f" * 64)
+        spec = GeneratorSpec("coarse", "any", "f" * 64, GRAPH_VERSION)
         write_metadata(model, spec, role="generator", body="f32")
         assert [p.key for p in model.metadata_props] == [METADATA_KEY]
         assert parse_graph(model.SerializeToString()).spec == spec
+
+
+class TestGrids:
+    @pytest.mark.parametrize("name", ["identity_grid_512", "interleaved_grid_256"])
+    def test_is_found_by_its_name_and_named_by_its_values(self, name: str) -> None:
+        grid = named_grid(name)
+        assert grid is not None
+        assert name_of(grid) == name
+
+    @pytest.mark.parametrize("name", ["identity_grid_", "interleaved_grid_99999999", "grid_64"])
+    def test_another_name_or_an_absurd_size_is_none(self, name: str) -> None:
+        assert named_grid(name) is None
+
+    def test_interleaving_enlarges_both_planes_as_sampling_each_would(self) -> None:
+        torch = pytest.importorskip("torch")
+
+        def sample(planes: Any, grid: Any) -> Any:
+            return torch.nn.functional.grid_sample(
+                planes, torch.from_numpy(grid), padding_mode="border", align_corners=False
+            )
+
+        planes = torch.rand(1, 2, 128, 128, generator=torch.Generator().manual_seed(0))
+        wanted = sample(planes, identity_grid(512)).permute(0, 2, 3, 1)
+        stacked = sample(planes.reshape(1, 1, 256, 128), interleaved_grid(512))
+        assert torch.allclose(stacked.reshape(1, 512, 512, 2), wanted, atol=1e-5)

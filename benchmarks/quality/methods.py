@@ -115,19 +115,12 @@ class Engine:
         )
 
     def _open_tuned(self, tuned: Tuned) -> Generator:
-        from engines.graph import GRAPH_VERSION
         from engines.weights import write_weights
 
         tensors = {k: v.detach().numpy() for k, v in tuned.network.state_dict().items()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.safetensors"
-            write_weights(
-                path,
-                tensors,
-                tier=tuned.network.tier,
-                draw_style=DRAW_STYLE,
-                version=GRAPH_VERSION,
-            )
+            write_weights(path, tensors, tier=tuned.network.tier, draw_style=DRAW_STYLE)
             return self._open(path)
 
 
