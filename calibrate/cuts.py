@@ -140,14 +140,25 @@ def recolour(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
     return [Cut(apply(each.rgb), each.matte, each.points) for each in cuts]
 
 
-def fill_background(rgb: Picture, matte: Picture, levels: int = 7) -> Picture:
-    """(256, 256, 3) the picture with the person replaced by what surrounds them.
+def fill_background(rgb: Picture, matte: Picture) -> Picture:
+    """(256, 256, 3) the picture with the person replaced by what surrounds them."""
+    return _fill(rgb, np.asarray(cv2.dilate(matte, np.ones((7, 7), np.uint8)), np.uint8) < 26)
 
-    Push-pull interpolation (Gortler et al. 1996, section 3.4): fast and smooth, as the learned
-    part needs only a plausible backdrop.
+
+def fill_foreground(rgb: Picture, matte: Picture) -> Picture:
+    """(256, 256, 3) the picture with the background replaced by the person's colours carried on:
+    what `puppet.avatar.matting.foreground_colours` gives, coarser and thirty times as fast."""
+    return _fill(rgb, np.asarray(cv2.erode(matte, np.ones((3, 3), np.uint8)), np.uint8) > 229)
+
+
+def _fill(rgb: Picture, known: NDArray[np.bool_], levels: int = 6) -> Picture:
+    """Push-pull interpolation (Gortler et al. 1996, section 3.4) of the pixels not known, from
+    half the resolution on: fast and smooth, as the learned part needs only something plausible.
     """
-    share = (cv2.dilate(matte, np.ones((7, 7), np.uint8)) < 26).astype(np.float32)
-    level: NDArray[np.float32] = np.dstack((rgb * share[..., None], share)).astype(np.float32)
+    share = known.astype(np.float32)
+    half = (SIZE // 2, SIZE // 2)
+    weighted = cv2.resize(rgb * share[..., None], half, interpolation=cv2.INTER_AREA)
+    level = np.dstack((weighted, cv2.resize(share, half, interpolation=cv2.INTER_AREA)))
     pyramid = [level]
     for _ in range(levels):
         level = np.asarray(cv2.pyrDown(level), np.float32)
@@ -156,9 +167,10 @@ def fill_background(rgb: Picture, matte: Picture, levels: int = 7) -> Picture:
     for level in reversed(pyramid[:-1]):
         size = (level.shape[1], level.shape[0])
         filled = np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_LINEAR), np.float32)
-        known = np.clip(level[..., 3:] * 2, 0, 1)
-        filled += known * (level[..., :3] / np.maximum(level[..., 3:], 1e-3) - filled)
-    return np.clip(filled, 0, 255).astype(np.uint8)
+        certain = np.minimum(level[..., 3:] * 2, 1)
+        filled += certain * (level[..., :3] / np.maximum(level[..., 3:], 1e-3) - filled)
+    guessed = cv2.resize(np.clip(filled, 0, 255).astype(np.uint8), (SIZE, SIZE))
+    return np.asarray(np.where(known[..., None], rgb, guessed), np.uint8)
 
 
 def warp_picture(picture: Picture, offset: NDArray[np.float32]) -> Picture:

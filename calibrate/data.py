@@ -26,6 +26,7 @@ from calibrate.cuts import (
     cut,
     face_shape,
     fill_background,
+    fill_foreground,
     imagined_motion,
     picture_size,
     random_cut,
@@ -33,7 +34,6 @@ from calibrate.cuts import (
     warp_picture,
 )
 from calibrate.expression import imagined_expression
-from puppet.avatar.matting import foreground_colours
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
 
@@ -115,8 +115,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         portrait, target, *more = recolour(self._elsewhere(cuts, rng), rng)
         sample = as_sample(portrait, target)
         if rng.random() < self._foreground_share:
-            alpha = portrait.matte.astype(np.float32) / 255
-            sample["portrait"] = foreground_colours(portrait.rgb, alpha)
+            sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
         return sample | extra_sources(portrait, more, self._sources - 1)
 
     def _pair(self, rng: np.random.Generator) -> list[Cut]:
