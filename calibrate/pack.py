@@ -1,20 +1,23 @@
 """Carries a cached corpus to a machine that has a GPU but neither MediaPipe nor a network.
 
-    python -m calibrate.pack pack --corpus CORPUS --cache CACHE --out PACK
+    python -m calibrate.pack pack --corpus CORPUS --cache CACHE --out PACK [--every 2]
     python -m calibrate.pack unpack PACK --out CACHE
 
 PACK holds the clips and stills as they are and, small, what MediaPipe found in them: landmarks to
-a 32nd of a pixel and mattes at half the cache's resolution. Unpacking decodes the pictures
-again, with OpenCV alone. CORPUS and CACHE are those of `python -m calibrate.cache` without
---split, so that their folders are the manifest's splits.
+a 32nd of a pixel and mattes at half the cache's resolution, of every N-th frame (two that follow
+each other teach the same; the others come back as frames without a face). Unpacking decodes the
+pictures again, with OpenCV alone and on all cores. CORPUS and CACHE are those of
+`python -m calibrate.cache` without --split, so that their folders are the manifest's splits.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -27,7 +30,7 @@ NO_FACE = np.iinfo(np.int16).min
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 
-def pack(corpus: Path, cache: Path, out: Path) -> int:
+def pack(corpus: Path, cache: Path, out: Path, *, every: int = 1) -> int:
     """Packs every cached clip whose pictures lie in the corpus; returns how many."""
     count = 0
     for meta in sorted(cache.glob("*/*/meta.json")):
@@ -43,8 +46,10 @@ def pack(corpus: Path, cache: Path, out: Path) -> int:
         part = folder / f"{name}.part.npz"
         np.savez_compressed(
             part,
-            steps=np.diff(quantised(landmarks), axis=0, prepend=np.int16(0)),
-            mattes=np.stack([shrunk(matte) for matte in mattes]),
+            count=len(landmarks),
+            every=every,
+            steps=np.diff(quantised(landmarks[::every]), axis=0, prepend=np.int16(0)),
+            mattes=np.stack([shrunk(matte) for matte in mattes[::every]]),
             meta=np.frombuffer(meta.read_bytes(), np.uint8),
         )
         os.replace(part, folder / f"{name}.npz")
@@ -52,29 +57,41 @@ def pack(corpus: Path, cache: Path, out: Path) -> int:
     return count
 
 
-def unpack(packed: Path, out: Path) -> int:
+def unpack(packed: Path, out: Path, *, processes: int | None = None) -> int:
     """Makes the cache again; what is already there is kept. Returns how many clips it made."""
-    count = 0
-    for path in sorted(packed.glob("*/*.npz")):
-        folder = out / path.parent.name / path.stem
-        if (folder / "meta.json").is_file():
-            continue
-        (source,) = (p for p in path.parent.glob(f"{path.stem}.*") if p.suffix != ".npz")
-        with np.load(path, allow_pickle=False) as stored:
-            steps, mattes = stored["steps"], stored["mattes"]
-            meta = json.loads(stored["meta"].tobytes())
-        landmarks = restored(np.cumsum(steps, axis=0, dtype=np.int16))
-        frames = decoded(source, len(landmarks))
-        part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        np.save(part / "frames.npy", frames)
-        np.save(part / "landmarks.npy", landmarks)
-        np.save(part / "mattes.npy", mattes)
-        (part / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        os.replace(part, folder)
-        count += 1
-    return count
+    jobs = [(path, out / path.parent.name / path.stem) for path in sorted(packed.glob("*/*.npz"))]
+    waiting = [job for job in jobs if not (job[1] / "meta.json").is_file()]
+    if processes == 1:
+        for job in waiting:
+            unpack_clip(*job)
+        return len(waiting)
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        for result in [pool.submit(unpack_clip, *job) for job in waiting]:
+            result.result()
+    return len(waiting)
+
+
+def unpack_clip(path: Path, folder: Path) -> None:
+    """One clip of a pack into its folder of the cache, whole or not at all."""
+    cv2.setNumThreads(1)
+    (source,) = (p for p in path.parent.glob(f"{path.stem}.*") if p.suffix != ".npz")
+    with np.load(path, allow_pickle=False) as stored:
+        steps, kept_mattes = stored["steps"], stored["mattes"]
+        count, every = int(stored["count"]), int(stored["every"])
+        meta = json.loads(stored["meta"].tobytes())
+    landmarks = np.full((count, 478, 3), np.nan, np.float32)
+    landmarks[::every] = restored(np.cumsum(steps, axis=0, dtype=np.int16))
+    mattes = np.zeros((count, PACKED_MATTE, PACKED_MATTE), np.uint8)
+    mattes[::every] = kept_mattes
+    frames = decoded(source, count)
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    np.save(part / "frames.npy", frames)
+    np.save(part / "landmarks.npy", landmarks)
+    np.save(part / "mattes.npy", mattes)
+    (part / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    os.replace(part, folder)
 
 
 def quantised(landmarks: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -122,12 +139,13 @@ def main() -> None:
     packing.add_argument("--corpus", type=Path, required=True)
     packing.add_argument("--cache", type=Path, required=True)
     packing.add_argument("--out", type=Path, required=True)
+    packing.add_argument("--every", type=int, default=2, help="keep every N-th frame's face")
     unpacking = actions.add_parser("unpack")
     unpacking.add_argument("packed", type=Path)
     unpacking.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.action == "pack":
-        pack(arguments.corpus, arguments.cache, arguments.out)
+        pack(arguments.corpus, arguments.cache, arguments.out, every=arguments.every)
     else:
         unpack(arguments.packed, arguments.out)
 

@@ -62,6 +62,17 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path: Path) -> None:
     assert np.array_equal(still.frames, np.load(cache / "portraits" / "still" / "frames.npy"))
 
 
+def test_of_every_other_frame_the_rest_comes_back_without_a_face(tmp_path: Path) -> None:
+    corpus, cache = make_corpus(tmp_path)
+    pack(corpus, cache, tmp_path / "packed", every=2)
+    unpack(tmp_path / "packed", tmp_path / "again", processes=1)
+    (before,), (after,) = open_cache(cache / "train"), open_cache(tmp_path / "again" / "train")
+    assert after.usable.tolist() == [0, 4], "the third frame shows no face"
+    assert len(after.frames) == FRAMES
+    error = np.abs(after.landmarks[[0, 4]] - before.landmarks[[0, 4]]).max()
+    assert error <= 0.5 / STEPS_PER_PIXEL + 1e-4
+
+
 def test_landmarks_far_outside_are_held_and_missing_faces_stay_missing() -> None:
     some = np.stack([face().points, face(centre=(4000, -4000)).points, face().points])
     some[2] = np.nan
