@@ -110,18 +110,19 @@ def main(arguments: list[str] | None = None) -> None:
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
         TimeRemainingColumn(), disable=place.rank != 0 or given.quiet, refresh_per_second=1,
     )  # fmt: skip
-    deadline = time.monotonic() + 60 * given.minutes
-    saved_at = time.monotonic()
+    began = saved_at = time.monotonic()
+    spent = 0.0  # of the time there is
     with bar:
         task = bar.add_task("training", total=last, completed=run.step)
         for raw in loader:
             batch = to_device(raw, place.device)
-            result, moved, terms = run.learn(batch, mixed)
+            result, moved, terms = run.learn(batch, mixed, spent if given.anneal else 0.0)
             if log and run.step % given.log_every == 0:
                 row = {k: v.item() for k, v in terms.items()}  # the only wait for the GPU
                 log.write(run.step, row)
                 bar.update(task, completed=run.step, description=f"loss {sum(row.values()):.3f}")
-            out_of_time = agree(time.monotonic() > deadline, place)
+            spent = agree((time.monotonic() - began) / max(1e-9, 60 * given.minutes), place)
+            out_of_time = spent >= 1
             due = time.monotonic() - saved_at > 60 * given.save_minutes
             if place.rank == 0 and (due or out_of_time or run.step == last):
                 save_preview(given.out / "preview.png", batch, result, moved)
@@ -205,12 +206,14 @@ class Run:
             self.trained = nn.parallel.DistributedDataParallel(self.trained)
 
     def learn(
-        self, batch: dict[str, Tensor], mixed: AbstractContextManager[Any]
+        self, batch: dict[str, Tensor], mixed: AbstractContextManager[Any], spent: float = 0.0
     ) -> tuple[Tensor, Moved, dict[str, Tensor]]:
-        """One step: the pictures, what made them, and the terms of the loss."""
+        """One step: the pictures, what made them, and the terms of the loss.
+
+        `spent`: share of the session's time, where the learning rate is to follow that."""
         recipe = self.recipe
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, self.step)
+            group["lr"] = learning_rate(recipe, self.step, spent)
         adversarial = self.step >= recipe.adversarial_from
         with mixed:
             moved: Moved = self.trained(
@@ -329,6 +332,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of this run")
     parser.add_argument("--start-from", type=Path, help="weights to start a new run from")
     parser.add_argument("--minutes", type=float, default=1e6, help="stop after this time")
+    parser.add_argument(
+        "--anneal", action="store_true",
+        help="bring the learning rate down with --minutes too: the run cannot be repeated exactly",
+    )  # fmt: skip
     parser.add_argument("--max-steps", type=int, default=10**9, help="stop after so many more")
     parser.add_argument("--save-minutes", type=float, default=5)
     parser.add_argument("--log-every", type=int, default=20)
@@ -368,11 +375,11 @@ def to_device(raw: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]
     return batch
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine down to a twentieth."""
+def learning_rate(recipe: Recipe, step: int, spent: float = 0.0) -> float:
+    """Linear warm-up, then a cosine down to a twentieth at the last step or when `spent` is 1."""
     if step < recipe.warmup:
         return recipe.rate * (step + 1) / recipe.warmup
-    done = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
+    done = min(1.0, max(spent, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)))
     return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * done))))
 
 
@@ -383,13 +390,13 @@ def average_gradients(module: nn.Module, world: int) -> None:
             parameter.grad /= world
 
 
-def agree(flag: bool, place: Place) -> bool:
-    """True on every process as soon as it is true on one: none may stop alone."""
+def agree(share: float, place: Place) -> float:
+    """The largest share of all processes, on every one: none may stop, or learn, by its own."""
     if place.world == 1:
-        return flag
-    votes = torch.tensor(float(flag), device=place.device)
-    dist.all_reduce(votes)
-    return bool(votes.item() > 0)
+        return share
+    largest = torch.tensor(share, device=place.device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return float(largest.item())
 
 
 def save_preview(path: Path, batch: dict[str, Tensor], result: Tensor, moved: Moved) -> None:

@@ -205,6 +205,15 @@ def test_time_limit_ends_training(cache: Path, tmp_path: Path) -> None:
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
 
 
+def test_learning_rate_comes_down_with_the_steps_or_with_the_time() -> None:
+    recipe = train.Recipe(rate=1.0, warmup=10, steps=1010)
+    assert train.learning_rate(recipe, 4) == 0.5
+    assert train.learning_rate(recipe, 10) == pytest.approx(1)
+    assert train.learning_rate(recipe, 1010) == pytest.approx(0.05)
+    assert train.learning_rate(recipe, 20, spent=1.0) == pytest.approx(0.05)
+    assert train.learning_rate(recipe, 20, spent=0.5) == pytest.approx(0.525)
+
+
 def test_mirroring_twice_is_nothing() -> None:
     points = np.random.default_rng(0).normal(size=(478, 3)).astype(np.float32)
     assert np.array_equal(mirror_points(mirror_points(points)), points)
