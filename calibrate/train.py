@@ -70,6 +70,8 @@ class Recipe:
     """Samples whose portrait shows no background of its own, as over a replaced background."""
     sources: int = 1
     """Source pictures of a sample: 1 to so many, drawn anew each time."""
+    attention: float = 12.0
+    """What a pixel of eyes and mouth counts above the others: they are a fiftieth of a picture."""
     l1: float = 10.0
     perceptual: float = 2.0
     alpha: float = 0.5
@@ -244,7 +246,10 @@ class Run:
         mixed: AbstractContextManager[Any],
     ) -> dict[str, Tensor]:  # fmt: skip
         recipe = self.recipe
-        truth, weight = batch["target"], attention(batch["contours"])
+        truth, weight = (
+            batch["target"],
+            attention(batch["contours"], recipe.attention, recipe.attention),
+        )
         terms = {"l1": recipe.l1 * multiscale_l1(result, truth, weight)}
         if self.perceptual is not None:
             with mixed:
