@@ -71,9 +71,14 @@ def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 def default_threads() -> int:
     """CPU threads for a generator: all of two cores, of more all but one (at most 8).
 
-    Tracker and generator take turns in one thread; what runs beside them (capture, outputs, the
-    video call itself) gets the core left over. On two busy cores one thread can be the better
-    choice: where other work holds a core, each layer waits for the slower of the two.
+    What runs beside it (tracking, capture, outputs, the video call itself) gets the core left
+    over; on two cores tracking takes turns with it. On two busy cores one thread can be the
+    better choice: where other work holds a core, each layer waits for the slower of the two.
     """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = available_cores()
     return cores if cores <= 2 else min(cores - 1, 8)
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -35,6 +35,7 @@ class LatestSlot(Generic[T]):
         self._changed = threading.Condition()
         self._item: T | None = None
         self._full = False
+        self._readers = 0
         self._closed = False
         self._error: BaseException | None = None
         self._put = 0
@@ -52,7 +53,7 @@ class LatestSlot(Generic[T]):
             self._dropped += replaced
             self._put += 1
             self._item, self._full = item, True
-            self._changed.notify()
+            self._changed.notify_all()
             return replaced
 
     def get(self, timeout_s: float | None = None) -> T:
@@ -62,12 +63,28 @@ class LatestSlot(Generic[T]):
         delivered, then the error it was closed with is raised, or Closed.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: self._full or self._closed, timeout_s):
+            self._readers += 1
+            self._changed.notify_all()
+            try:
+                arrived = self._changed.wait_for(lambda: self._full or self._closed, timeout_s)
+            finally:
+                self._readers -= 1
+            if not arrived:
                 raise TimeoutError(f"nothing arrived within {timeout_s:g} s")
             if not self._full:
                 raise self._end()
             item, self._item, self._full = self._item, None, False
             return item  # type: ignore[return-value]
+
+    def await_reader(self, timeout_s: float) -> bool:
+        """For a producer that works on demand: waits until somebody waits in `get` in vain.
+
+        False when nobody did in time; True at once when the slot is closed.
+        """
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: (self._readers > 0 and not self._full) or self._closed, timeout_s
+            )
 
     def close(self, error: BaseException | None = None) -> None:
         """Ends the stream for both sides. Idempotent: the first error is kept."""

@@ -20,6 +20,7 @@ from engines.contract import (
     LandmarkImage,
     PortraitTensors,
 )
+from engines.inputs import available_cores, default_threads
 from puppet.draw import DRAW_STYLE
 from puppet.pipeline.events import Events
 
@@ -74,6 +75,13 @@ class GeneratorKeeper:
     @property
     def spec(self) -> GeneratorSpec:
         return self._generator.spec
+
+    @property
+    def leaves_a_core(self) -> bool:
+        """Whether something else can compute beside it without the two slowing each other."""
+        if not self._generator.info.device.startswith("CPU"):
+            return True
+        return (self._settings.threads or default_threads()) < available_cores()
 
     def describe(self) -> str:
         info = self._generator.info

@@ -154,9 +154,14 @@ class LiveRun:
             self._captured.put(item)
 
     def _do_track(self, stop: threading.Event) -> None:
-        """A thread of its own: the next face is looked for while this picture is painted."""
-        tracker, times = self._parts.tracker, self._times
+        """A thread of its own: the next face is looked for while this picture is painted, unless
+        the generator takes every core. Then both would only wait for each other, so a face is
+        looked for when the picture before it is done, in the newest frame there is then.
+        """
+        tracker, times, generator = self._parts.tracker, self._times, self._parts.generator
         while not stop.is_set():
+            if not generator.leaves_a_core and not self._observed.await_reader(READ_TIMEOUT_S):
+                continue
             try:
                 item = self._captured.get(READ_TIMEOUT_S)
             except TimeoutError:
