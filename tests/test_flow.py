@@ -73,6 +73,21 @@ def test_close_wakes_a_waiting_reader() -> None:
     assert len(caught) == 1
 
 
+def test_a_producer_on_demand_waits_until_a_reader_waits_in_vain() -> None:
+    slot: LatestSlot[int] = LatestSlot()
+    assert not slot.await_reader(0.01), "nobody reads"
+    got: list[int] = []
+    worker = Worker("reader", lambda stop: got.append(slot.get())).start()
+    assert slot.await_reader(5.0)
+    slot.put(1)
+    # Until the reader has come round again the item is on its way: a second one is not due.
+    assert not slot.await_reader(0.01)
+    assert worker.join(5.0)
+    assert got == [1]
+    slot.close()
+    assert slot.await_reader(0), "the end is found out at once"
+
+
 def test_every_item_is_read_or_counted_as_dropped_across_threads() -> None:
     slot: LatestSlot[int] = LatestSlot()
     got: list[int] = []
