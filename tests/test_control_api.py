@@ -27,6 +27,7 @@ from puppet.contract import UserError
 from puppet.studio import guard
 from puppet.studio.server import StudioServer
 from puppet.studio.sockets import DRIVER, MAX_CLIENTS, PORTRAIT
+from tests.obs_peer import PASSWORD, Obs, serving
 from tests.performing import astronaut, streams_of
 from tests.studio_running import Running, next_message, running
 
@@ -81,6 +82,21 @@ def test_avatars_have_thumbnails_and_are_switched_with_an_event(up: Running) -> 
     up.until(lambda s: s["avatar"] == "demo")
     assert up.post("/api/avatar/next").status_code == 200
     up.until(lambda s: s["avatar"] == "astronaut")
+
+
+def test_the_sound_delay_is_told_and_set_in_obs(up: Running) -> None:
+    state = up.until(lambda s: s["sound_delay_ms"] is not None)
+    late = next(s["age_p50"] for s in state["sinks"] if s["name"] == "null")
+    assert abs(state["sound_delay_ms"] - late) <= 1, "of the output, not of the panel"
+    program = Obs()
+    with serving(program.talk) as port:
+        wanted = {"obs_input": "Mic/Aux", "port": port}
+        refused = up.post("/api/sound-delay", password="wrong", **wanted)
+        assert refused.status_code == 422
+        assert "password" in refused.json()["detail"]
+        answer = up.post("/api/sound-delay", password=PASSWORD, **wanted)
+    assert answer.status_code == 200, answer.text
+    assert program.offsets["Mic/Aux"] == answer.json()["delay_ms"] > 0
 
 
 def test_pause_and_panic_toggle_and_are_told(up: Running) -> None:

@@ -39,6 +39,7 @@ Kind: TypeAlias = Literal[
     "created",
     "expression",
     "adjusted",
+    "sound",
     "refused",
     "stopped",
 ]

@@ -246,6 +246,11 @@ def _add_outputs(app: FastAPI, studio: Studio) -> None:
         studio.switch_sink(body.sink, body.on)
         return m.Done()
 
+    @app.post("/api/sound-delay", tags=["outputs"])
+    def sound_delay(body: m.WantSoundDelay) -> m.SoundDelay:
+        """Sets the measured delay of the picture in OBS on this machine, for one sound input."""
+        return m.SoundDelay(delay_ms=studio.delay_sound(body.obs_input, body.password, body.port))
+
     @app.post("/api/recording", tags=["outputs"])
     def recording(body: m.WantRecording) -> m.Recording:
         """Starts or finishes a recording in your videos' folder."""

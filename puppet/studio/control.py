@@ -7,6 +7,7 @@ thread, and raise UserError or SinkError with a sentence.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from puppet.compose.settings import Background
 from puppet.contract import Tracker, UserError
 from puppet.flow import Percentiles
 from puppet.output import open_sink
+from puppet.output.obs import set_sound_delay
 from puppet.pipeline.commands import (
     Adjust,
     ChangeBackground,
@@ -114,6 +116,15 @@ class Studio:
 
     def figures(self) -> Figures:
         return Figures(self.run.stage_times(RECENT), self.panel.ages.percentiles())
+
+    def sound_delay_ms(self) -> int | None:
+        """How late the picture is where it goes: the middle age at the latest output, or in the
+        panel while there is no other. None before anything was measured."""
+        own = (self.panel.name, self.recorder.name)
+        ages = [s.age_ms.p50 for s in self.run.fan_out.stats() if s.name not in own]
+        measured = [age for age in ages if not math.isnan(age)]
+        late = max(measured, default=self.panel.ages.percentiles().p50)
+        return None if math.isnan(late) else round(late)
 
     def recording(self) -> RecordingStatus:
         return self.recorder.status(self.run.fan_out)
@@ -266,6 +277,18 @@ class Studio:
             fan_out.remove(sink.name)
         fan_out.add(sink)
         self._put(Cutout(fan_out.wants_cutout))
+
+    def delay_sound(self, obs_input: str, password: str | None, port: int) -> int:
+        """Sets the measured delay in OBS on this machine; returns it in ms. Takes up to seconds.
+
+        Raises UserError with the remedy.
+        """
+        delay = self.sound_delay_ms()
+        if delay is None:
+            raise Busy("No delay is measured yet: try again in a second.")
+        set_sound_delay(obs_input, delay, password=password, port=port)
+        self.run.events.tell("sound", f"OBS holds {obs_input} back by {delay} ms now.")
+        return delay
 
     def record(self, on: bool, form: str = "mp4") -> RecordingStatus:
         fan_out = self.run.fan_out

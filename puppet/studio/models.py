@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from puppet.compose.settings import BackgroundKind, Corner, LabelSize
 from puppet.flow import Percentiles
+from puppet.output.obs import DEFAULT_PORT
 from puppet.pipeline.report import SinkReport
 from puppet.studio.control import Studio
 
@@ -45,6 +46,16 @@ class WantSink(Body):
 class WantRecording(Body):
     on: bool
     format: Literal["mp4", "webm"] = "mp4"
+
+
+class WantSoundDelay(Body):
+    obs_input: str = Field(min_length=1, max_length=200, description="a sound input in OBS")
+    password: str | None = Field(None, max_length=200, description="of OBS's WebSocket server")
+    port: int = Field(DEFAULT_PORT, ge=1, le=65535)
+
+
+class SoundDelay(BaseModel):
+    delay_ms: int
 
 
 class Calibrate(Body):
@@ -173,6 +184,8 @@ class State(BaseModel):
     frames_in: int
     frames_out: int
     sinks: list[SinkState]
+    sound_delay_ms: int | None
+    """What a microphone must be held back by to fit the picture."""
     recording: Recording
     runtime: dict[str, str]
     fallbacks: list[str]
@@ -215,6 +228,7 @@ def state_of(studio: Studio) -> State:
         frames_in=now.frames_in,
         frames_out=now.frames_out,
         sinks=[_sink_state(sink) for sink in now.sinks if sink.name in on],
+        sound_delay_ms=studio.sound_delay_ms(),
         recording=Recording(
             on=recording.on,
             file=recording.file,

@@ -4,6 +4,7 @@ import { get, keepSocket, Refused, send, setToken, takeToken } from "/link.js";
 import { startControls, showControls } from "/controls.js";
 import { settled, showAvatar, showStep, startGallery } from "/gallery.js";
 import { startPreview } from "/preview.js";
+import { showSound, startSound } from "/sound.js";
 import { showWaterfall } from "/waterfall.js";
 
 const $ = (id) => document.getElementById(id);
@@ -95,6 +96,7 @@ function show(next) {
   showAvatar(state.avatar);
   showControls(state);
   showWaterfall(state);
+  showSound(state);
   chips();
 }
 
@@ -179,6 +181,7 @@ async function start() {
   await startExpressions();
   startKeys();
   startControls(report);
+  startSound(say);
   $("driver-picture").onchange = (event) =>
     quietly(report(send("/api/driver-picture", { on: event.target.checked })));
   keepSocket("/api/events", {
