@@ -7,8 +7,8 @@ const $ = (id) => document.getElementById(id);
 export function showSound({ sound_delay_ms: delay }) {
   const line = $("sound");
   if (delay === null) { line.textContent = "Sound: nothing measured yet."; return; }
-  line.innerHTML = "Sound: delay your microphone by <b></b> to fit the picture.";
-  line.querySelector("b").textContent = `${delay} ms`;
+  line.innerHTML = "Sound: delay your microphone by <b></b>.";
+  line.querySelector("b").textContent = `${delay}\u00a0ms`;
   line.title = "OBS: Advanced Audio Properties, Sync Offset";
 }
 
