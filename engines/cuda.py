@@ -36,6 +36,7 @@ class Device:
         self._call("cuStreamCreate", ctypes.byref(self._stream), 1)
         self._on_device: list[ctypes.c_uint64] = []
         self._pinned: list[ctypes.c_void_p] = []
+        self._graphs: list[ctypes.c_void_p] = []
 
     @property
     def stream(self) -> int:
@@ -100,6 +101,7 @@ class Device:
             "cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, ctypes.c_uint64(0)
         )
         self._call("cuGraphDestroy", graph)
+        self._graphs.append(executable)
         return executable
 
     def launch(self, executable: ctypes.c_void_p) -> None:
@@ -107,16 +109,19 @@ class Device:
         self._call("cuGraphLaunch", executable, self._stream)
 
     def close(self) -> None:
-        """Frees the memory, the stream and the context; idempotent."""
+        """Frees graphs, memory, the stream and the context; idempotent."""
         if not self._context:
             return
         self.make_current()
+        for executable in self._graphs:
+            self._api.cuGraphExecDestroy(executable)
         for address in self._on_device:
             self._api.cuMemFree_v2(address)
         for pinned in self._pinned:
             self._api.cuMemFreeHost(pinned)
         self._api.cuStreamDestroy_v2(self._stream)
         self._api.cuDevicePrimaryCtxRelease_v2(self._device)
+        self._graphs.clear()
         self._on_device.clear()
         self._pinned.clear()
         self._context = ctypes.c_void_p()

@@ -107,6 +107,10 @@ class OnnxRuntimeGenerator:
         if self._session is None:
             raise EngineFailed("This generator was closed.")
         self._buffers.put_frame(image)
+        return self.repeat()
+
+    def repeat(self) -> NDArray[np.uint8]:
+        """The last landmark image once more: the engine without what is around it, to measure."""
         try:
             self._session.run_with_iobinding(self._binding)
         except (RuntimeError, ValueError) as error:

@@ -91,6 +91,10 @@ class OpenVinoGenerator:
         if self._request is None:
             raise EngineFailed("This generator was closed.")
         self._buffers.put_frame(image)
+        return self.repeat()
+
+    def repeat(self) -> NDArray[np.uint8]:
+        """The last landmark image once more: the engine without what is around it, to measure."""
         try:
             # Not infer(): that wraps every output in a new array each time.
             self._request.start_async()

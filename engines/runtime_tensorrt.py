@@ -86,6 +86,10 @@ class TensorRtGenerator:
             raise EngineFailed("This generator was closed.")
         self._buffers.put_frame(image)
         self._device.make_current()
+        return self.repeat()
+
+    def repeat(self) -> NDArray[np.uint8]:
+        """The last landmark image once more: the engine without what is around it, to measure."""
         if self._launch is not None:
             self._device.launch(self._launch)
         else:

@@ -78,6 +78,11 @@ class TorchGenerator:
         if self._module is None:
             raise EngineFailed("This generator was closed.")
         self._buffers.put_frame(image)
+        return self.repeat()
+
+    def repeat(self) -> NDArray[np.uint8]:
+        """The last landmark image once more: the engine without what is around it, to measure."""
+        assert self._module is not None
         try:
             if self._cuda_graph is not None:
                 self._cuda_graph.replay()
