@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a machine with an NVIDIA GPU shows of the engines, without MediaPipe and without a network:
-# the contract tests, parity among them, of every runtime that opens there, then the generator timed with
-# both copies, beside the engine alone. Runtimes that do not open are listed with the reason.
+# the contract tests, parity among them, of every runtime that opens there, then the generator
+# timed with both copies, beside the engine alone. What does not open is listed with the reason.
 #
 #     bash benchmarks/gpu_session.sh OUT
 #

@@ -246,10 +246,8 @@ class Run:
         mixed: AbstractContextManager[Any],
     ) -> dict[str, Tensor]:  # fmt: skip
         recipe = self.recipe
-        truth, weight = (
-            batch["target"],
-            attention(batch["contours"], recipe.attention, recipe.attention),
-        )
+        truth = batch["target"]
+        weight = attention(batch["contours"], recipe.attention, recipe.attention)
         terms = {"l1": recipe.l1 * multiscale_l1(result, truth, weight)}
         if self.perceptual is not None:
             with mixed:
