@@ -127,7 +127,12 @@ def test_control_c_keeps_the_best(network: Network) -> None:
         threading.Timer(0.0, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     long = TuneSettings(steps=10**6, minutes=60, batch=1, judge_every=1, threads=1, bf16=False)
-    result = tune(network, person(1), long, tell=interrupt)
+    # A test run in the background starts with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = tune(network, person(1), long, tell=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert 1 <= result.steps < 50
 
 
