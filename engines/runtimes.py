@@ -196,5 +196,6 @@ def _wanted(runtime: str, device: str) -> list[Way]:
     ]
     if not chosen:
         known = ", ".join(f"{way.runtime} on {way.device}" for way in everything)
-        raise RuntimeUnavailable(f"There is no runtime {runtime!r} on {device!r}. Known: {known}.")
+        wanted = repr(runtime) if device == AUTO else f"{runtime!r} on {device!r}"
+        raise RuntimeUnavailable(f"There is no runtime {wanted}. Known: {known}.")
     return chosen

@@ -611,7 +611,7 @@ def test_find_by_name_and_number(cameras: list[CameraInfo]) -> None:
     assert find_camera("2").path == "/dev/video2"
     with pytest.raises(SourceError, match=r"there is no camera 99; choose one of: 0 \(HD Webcam"):
         find_camera("99")
-    with pytest.raises(SourceError, match=r"no camera is called 'Sony'.*4 \(Logi C920\)"):
+    with pytest.raises(SourceError, match=r"no file 'Sony', and no camera.*4 \(Logi C920\)"):
         find_camera("Sony")
     with pytest.raises(SourceError, match="several cameras"):
         find_camera("c")

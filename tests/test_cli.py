@@ -64,6 +64,9 @@ def started(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
+ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 # --- help -----------------------------------------------------------------------------------
 
 
@@ -96,6 +99,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--avatar", "{w}/astronaut.avatar", "--background", "beach"], "transparent"),
         (["run", "--avatar", "{w}/astronaut.avatar", "--label-elsewhere", " "], "name it"),
         (["run", "--avatar", "{w}/astronaut.avatar", "--pose", "yoga"], "relative or absolute"),
+        (
+            ["run", "--avatar", "{w}/astronaut.avatar", "--report", "{w}/gone/report.json"],
+            "no such folder",
+        ),
         (
             ["run", "--avatar", "{w}/astronaut.avatar", "--camera", "{w}/gone.mp4"],
             "there is no video file",
@@ -247,7 +254,7 @@ def test_render_carries_the_sound(
     assert streams_of(out) == ["video"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDS)
 def test_a_signal_ends_a_run_with_a_playable_file(
     number: signal.Signals, world: Path, tmp_path: Path
 ) -> None:

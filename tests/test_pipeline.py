@@ -8,13 +8,16 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from engines.contract import EngineFailed, Generator
 from engines.runtimes import open_generator
+from puppet.capture import open_source
 from puppet.compose.label import make_label
 from puppet.compose.settings import ComposeSettings, LabelSettings
 from puppet.contract import Observation, SinkError, SourceError, UserError
@@ -29,7 +32,8 @@ from puppet.pipeline.commands import (
     Recalibrate,
     SwitchAvatar,
 )
-from puppet.pipeline.events import Event
+from puppet.pipeline.events import Event, Events
+from puppet.pipeline.generator import EngineSettings, GeneratorKeeper
 from puppet.pipeline.live import LiveRun
 from puppet.pipeline.offline import render
 from puppet.pipeline.opening import Openers, open_together
@@ -188,13 +192,14 @@ def _decoded(pages: list[bytes]) -> list[Rgb]:
     return found
 
 
-def test_leaving_the_label_out_is_in_the_report(avatar: Path) -> None:
+def test_leaving_the_label_out_is_told_and_in_the_report(avatar: Path) -> None:
     look = Look(
         compose=ComposeSettings(label=LabelSettings(elsewhere="scene overlay")), engine=QUICK
     )
-    run, kept, _ = scripted(avatar, moving_faces(5), look=look)
+    run, kept, told = scripted(avatar, moving_faces(5), look=look)
     report = run.run()
     assert report.label == "elsewhere: scene overlay"
+    assert any(e.kind == "label" and "scene overlay" in e.message for e in told)
     assert not any(shows_label(picture.rgb) for picture in kept.pictures)
 
 
@@ -319,6 +324,17 @@ def test_a_generator_that_breaks_down_is_replaced_by_another_runtime(avatar: Pat
     # Both runtimes show the same portrait of a driver who does not move.
     before, after = kept.pictures[5].rgb, kept.pictures[-1].rgb
     assert np.abs(before.astype(int) - after.astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_tracking_runs_beside_the_generator_only_where_a_core_is_left(
+    runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("puppet.pipeline.generator.available_cores", lambda: 4)
+    for threads, left in ((4, False), (3, True)):
+        settings = EngineSettings(tier="coarse", runtime=runtime, threads=threads)
+        with closing(GeneratorKeeper(settings, Events())) as keeper:
+            assert keeper.leaves_a_core is left
 
 
 def test_when_no_runtime_is_left_the_run_ends_with_the_reason(avatar: Path) -> None:
@@ -515,6 +531,20 @@ def test_render_without_a_face_says_so(avatar: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no face was found"):
         render(RenderSettings(str(avatar), str(empty), tmp_path / "out.mp4"))
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_render_tells_of_a_clip_that_was_cut_off(
+    avatar: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = open_source(str(clip), realtime=False)
+    source = cast(Any, whole)
+    source.length = 60  # what a container promises whose end is missing
+    report = render(
+        RenderSettings(str(avatar), str(clip), tmp_path / "out.mp4", LOOK),
+        openers=Openers(source=lambda: whole),
+    )
+    assert report.frames_out == 30
+    assert any("60 frames but only 30" in warning for warning in report.warnings)
 
 
 def test_an_interrupted_render_is_a_finished_shorter_file(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -14,9 +17,9 @@ import pytest
 
 from puppet.contract import Frame, Landmarks, Rgb, Tracker, TrackerError
 from puppet.system import data_dir, explain_import_error
-from puppet.track import find_faces, open_tracker
+from puppet.track import find_faces, has_bundled_models, open_mesh, open_tracker
 from puppet.track.follow import Box, choose_face, face_box, only_face, overlap
-from puppet.track.tasks import MODEL_VARIABLE, model_path, read_model
+from puppet.track.tasks import MODEL_NAME, MODEL_VARIABLE, TasksMesh, model_path, read_model
 
 PORTRAITS = Path(__file__).resolve().parents[2] / "shared" / "corpus" / "portraits"
 MS = 1_000_000
@@ -255,6 +258,49 @@ def test_the_model_file_of_newer_mediapipe_is_asked_for(
     monkeypatch.setenv(MODEL_VARIABLE, str(page))
     with pytest.raises(TrackerError, match="error page"):
         read_model()
+    # The archive that Google serves begins with two bytes of padding.
+    archive = io.BytesIO(b"\0\0")
+    with zipfile.ZipFile(archive, "a") as content:
+        content.writestr("face_landmarks_detector.tflite", b"TFL3")
+    page.write_bytes(archive.getvalue())
+    assert read_model()[:4] == b"\0\0PK"
+
+
+# The real model file of newer MediaPipe, if somebody brought it
+
+
+@pytest.fixture
+def tasks_tracker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracker]:
+    """The tracker of Python 3.13, with whichever MediaPipe is here."""
+    if not model_path().is_file():
+        pytest.skip(f"no {MODEL_NAME} here; set {MODEL_VARIABLE} to one")
+    monkeypatch.setattr("puppet.track.has_bundled_models", lambda: False)
+    opened = open_tracker()
+    assert opened.name == TasksMesh.name
+    yield opened
+    opened.close()
+
+
+def test_the_newer_tracker_finds_the_same_face(tasks_tracker: Tracker) -> None:
+    seen = tasks_tracker.track(Frame(astronaut(), 0, 0)).landmarks
+    assert seen is not None
+    points = seen.points
+    assert np.hypot(*(points[1][:2] - (226, 124))) < 12
+    assert points[468][0] < points[473][0]
+    assert points[1][2] < points[234][2]
+    if has_bundled_models():
+        with closing(open_mesh(still=True, max_faces=1, confidence=0.5)) as older:
+            (other,) = older.find(astronaut(), 0)
+        away = np.linalg.norm(points[:, :2] - other.points[:, :2], axis=1)
+        assert away.mean() < 0.03 * face_box(seen).size
+
+
+def test_the_newer_tracker_follows_one_of_two_faces(tasks_tracker: Tracker) -> None:
+    alone, both = scene(SMALL), scene(BIG, SMALL)
+    assert centre_x(tasks_tracker, scene(), 0) is None
+    assert any(near(centre_x(tasks_tracker, alone, 33 + i * 33), SMALL) for i in range(4))
+    assert all(near(centre_x(tasks_tracker, both, 200 + i * 33), SMALL) for i in range(4))
+    assert near(centre_x(tasks_tracker, both, 200), SMALL), "a time stamp may repeat"
 
 
 def test_landmarks_survive_the_wire_form() -> None:

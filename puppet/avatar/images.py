@@ -100,7 +100,10 @@ def read_photo(path: Path) -> tuple[Rgb, NDArray[np.uint8] | None, bytes]:
     except (cv2.error, MemoryError) as error:
         raise PictureError(f"{path} could not be decoded: {error}") from error
     if raw is None or raw.size == 0:
-        raise PictureError(f"{path} is damaged: its header is fine but its pixels are not.")
+        raise PictureError(
+            f"{path} is damaged: its header is fine but its pixels are not. "
+            "Save or download it again."
+        )
     if raw.dtype == np.uint16:
         raw = (raw // 257).astype(np.uint8)
     bgr = np.asarray(raw, np.uint8)

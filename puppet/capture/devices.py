@@ -58,7 +58,10 @@ def default_camera() -> CameraInfo:
         return real[0]
     if not can_list_cameras():
         return CameraInfo(0, "camera 0", None, False)
-    raise SourceError(f"no camera found: plug one in, or use 'demo'{_known(cameras)}")
+    raise SourceError(
+        "no camera found: plug one in, or drive the portrait with a video file (--camera clip.mp4) "
+        "or with 'demo'"
+    )
 
 
 def find_camera(spec: str) -> CameraInfo:
@@ -114,7 +117,7 @@ def _by_name(name: str, cameras: list[CameraInfo]) -> CameraInfo:
             return choice[0]
     if partly:
         raise SourceError(f"several cameras are called something like {name!r}{_known(partly)}")
-    raise SourceError(f"no camera is called {name!r}{_known(cameras)}")
+    raise SourceError(f"there is no file {name!r}, and no camera of that name{_known(cameras)}")
 
 
 def _known(cameras: list[CameraInfo]) -> str:

@@ -179,4 +179,5 @@ def _why_not(name: str, error: Exception) -> str:
         remedy = "check the address, and that the sender is running"
     else:
         remedy = "check the path or address"
-    return f"cannot read {name} ({error}): {remedy}"
+    said = getattr(error, "strerror", None) or str(error)  # without number and path
+    return f"cannot read {name} ({said}): {remedy}"

@@ -12,25 +12,37 @@ app = typer.Typer(
     no_args_is_help=True, help="Make, list, look at and remove avatars.", rich_markup_mode="rich"
 )
 
-NameArgument = Annotated[str, typer.Argument(help="Name ('puppet avatar list') or folder.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name ('puppet avatar list') or folder.")
+]
 
 
 @app.command()
 def create(
-    photo: Annotated[Path, typer.Argument(help="A photo, painting or drawing with a face.")],
-    name: Annotated[str, typer.Option("--name", "-n", help="What to call it.")],
+    photo: Annotated[
+        Path, typer.Argument(metavar="PHOTO", help="A photo, painting or drawing with a face.")
+    ],
+    name: Annotated[str, typer.Option("--name", "-n", metavar="NAME", help="What to call it.")],
     consent: Annotated[
         str | None,
         typer.Option(
+            metavar="BASIS",
             help="What allows you to use this face: self (it is you), written (the person agreed "
             "in writing), synthetic (nobody's face), public-domain (an old work).",
             show_default=False,
         ),
     ] = None,
-    whose: Annotated[str, typer.Option(help="Whose face it is, in your words.")] = "",
+    whose: Annotated[
+        str, typer.Option(metavar="WHO", help="Whose face it is, in your words.")
+    ] = "",
     face: Annotated[
         int | None,
-        typer.Option(min=1, help="Which face, from left to right, if several.", show_default=False),
+        typer.Option(
+            min=1,
+            metavar="NUMBER",
+            help="Which face, from left to right, if several.",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an avatar of this name.")] = False,
 ) -> None:
@@ -111,7 +123,7 @@ def show(name: NameArgument) -> None:
 
 @app.command()
 def remove(
-    name: Annotated[str, typer.Argument(help="Name ('puppet avatar list').")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name ('puppet avatar list').")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete an avatar, with its picture and its consent record."""

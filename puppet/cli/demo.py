@@ -11,7 +11,9 @@ from puppet.cli.options import ReportOption, RuntimeOption, SizeOption, parse_si
 
 
 def demo(
-    seconds: Annotated[float, typer.Option(min=0.5, max=600.0, help="Length of the video.")] = 8.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.5, max=600.0, metavar="SECONDS", help="Length of the video.")
+    ] = 8.0,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE.mp4", help="The video to write.")
     ] = Path("puppet-demo.mp4"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def play(settings: LiveSettings, report: Path | None, sinks: Sequence[Sink] = ()) -> None:
-    """Runs until the end, Ctrl-C or SIGTERM; files are finished in each case.
+    """Runs until the end or a signal to end; files are finished in each case.
 
     `sinks` are used beside those of the settings.
     """
@@ -34,7 +34,8 @@ def play(settings: LiveSettings, report: Path | None, sinks: Sequence[Sink] = ()
 
 @contextmanager
 def on_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """SIGINT and SIGTERM end the work in order; a second one interrupts at once."""
+    """SIGINT, SIGTERM and a closed terminal (SIGHUP) end the work in order; a second one
+    interrupts at once."""
     before: dict[int, Any] = {}
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -42,7 +43,11 @@ def on_signals(stop: Callable[[], object]) -> Iterator[None]:
         for each, handler in before.items():
             signal.signal(each, handler)
 
-    for wanted in (signal.SIGINT, signal.SIGTERM):
+    signals = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:  # not by nohup
+        signals.append(hang_up)
+    for wanted in signals:
         before[wanted] = signal.signal(wanted, end)
     try:
         yield

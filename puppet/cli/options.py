@@ -13,11 +13,22 @@ from puppet.contract import UserError
 if TYPE_CHECKING:
     from puppet.pipeline.settings import Look
 
+
+def _place_for_report(path: Path | None) -> Path | None:
+    """A long run shall not find out at its end that its report has no place. Raises UserError."""
+    if path is not None and not path.expanduser().absolute().parent.is_dir():
+        raise UserError(
+            f"The report cannot be written to {path}: there is no such folder. Make it first."
+        )
+    return path
+
+
 AvatarOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--avatar",
         "-a",
+        metavar="NAME",
         help="Avatar by name ('puppet avatar list') or folder.",
         show_default=False,
     ),
@@ -25,13 +36,16 @@ AvatarOption: TypeAlias = Annotated[
 SizeOption: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--size", help="Size of the output: 512x512 (the face), 1280x720, or WIDTHxHEIGHT."
+        "--size",
+        metavar="WIDTHxHEIGHT",
+        help="Size of the output: 512x512 (the face), 1280x720 (the whole picture) or another.",
     ),
 ]
 BackgroundOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--background",
+        metavar="WHAT",
         help="original (the portrait's own, without the person), blur[:STRENGTH], "
         "colour:#00b140, image:FILE, or transparent (for outputs that can).",
     ),
@@ -39,7 +53,9 @@ BackgroundOption: TypeAlias = Annotated[
 RuntimeOption: TypeAlias = Annotated[
     str,
     typer.Option(
-        "--runtime", help="What computes the portrait: auto, openvino, onnxruntime, tensorrt, ..."
+        "--runtime",
+        metavar="NAME",
+        help="What computes the portrait: auto, openvino, onnxruntime, tensorrt, ...",
     ),
 ]
 ServerOption: TypeAlias = Annotated[
@@ -69,6 +85,7 @@ PoseOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--pose",
+        metavar="HOW",
         help="relative: your head's movement is added to the portrait's own pose; "
         "absolute: the portrait looks where you look.",
     ),
@@ -77,6 +94,7 @@ ExpressionOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
         "--expression-strength",
+        metavar="FACTOR",
         min=0.0,
         max=2.0,
         help="How strongly your expression shows; 1 is as you make it.",
@@ -87,6 +105,7 @@ PoseStrengthOption: TypeAlias = Annotated[
     float | None,
     typer.Option(
         "--pose-strength",
+        metavar="FACTOR",
         min=0.0,
         max=2.0,
         help="How far the head follows yours; 1 is all the way.",
@@ -94,13 +113,17 @@ PoseStrengthOption: TypeAlias = Annotated[
     ),
 ]
 LabelSizeOption: TypeAlias = Annotated[
-    str, typer.Option("--label-size", help="The visible AI label: small, medium or large.")
+    str,
+    typer.Option(
+        "--label-size", metavar="SIZE", help="The visible AI label: small, medium or large."
+    ),
 ]
 ReportOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--report",
         metavar="FILE.json",
+        callback=_place_for_report,
         help="Write ages, times, drops and versions to this file.",
         show_default=False,
     ),
@@ -117,11 +140,19 @@ CameraSizeOption: TypeAlias = Annotated[
 ]
 FpsOption: TypeAlias = Annotated[
     float,
-    typer.Option("--fps", min=1.0, max=240.0, help="Pictures per second to ask the camera for."),
+    typer.Option(
+        "--fps",
+        min=1.0,
+        max=240.0,
+        metavar="RATE",
+        help="Pictures per second to ask the camera for.",
+    ),
 ]
 SecondsOption: TypeAlias = Annotated[
     float | None,
-    typer.Option("--seconds", min=0.1, help="End after this long.", show_default=False),
+    typer.Option(
+        "--seconds", min=0.1, metavar="SECONDS", help="End after this long.", show_default=False
+    ),
 ]
 
 _SIZE = re.compile(r"(\d{1,5})\s*[xX×]\s*(\d{1,5})")

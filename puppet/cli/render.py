@@ -31,6 +31,7 @@ def render(
         typer.Option(
             "--driver",
             "-d",
+            metavar="CLIP",
             help="The video, folder of pictures or landmark trace that drives it; or 'demo'.",
             show_default=False,
         ),
@@ -49,7 +50,9 @@ def render(
     audio: Annotated[bool, typer.Option(help="Carry the driver's sound over.")] = True,
     seconds: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Only the beginning of the clip.", show_default=False),
+        typer.Option(
+            min=0.1, metavar="SECONDS", help="Only the beginning of the clip.", show_default=False
+        ),
     ] = None,
     runtime: RuntimeOption = "auto",
     require_gpu: RequireGpuOption = False,
@@ -60,8 +63,8 @@ def render(
     The same clip gives the same pictures every time on the same machine.
     """
     from puppet.cli.live import on_signals
-    from puppet.cli.show import console, progress_bar, show_result
-    from puppet.pipeline.events import Events
+    from puppet.cli.show import console, progress_bar, show_event, show_result
+    from puppet.pipeline.events import WARNINGS, Event, Events
     from puppet.pipeline.offline import render as render_clip
     from puppet.pipeline.settings import RenderSettings
 
@@ -78,6 +81,12 @@ def render(
     )
     settings = RenderSettings(avatar, driver, out, look, audio=audio, seconds=seconds)
     screen, events = console(), Events()
+
+    def tell(event: Event) -> None:
+        if event.kind in WARNINGS or event.kind == "label":
+            show_event(screen, event)
+
+    events.listen(tell)
     with progress_bar(screen) as progress:
         tasks = {
             name: progress.add_task(name, total=None, visible=False)

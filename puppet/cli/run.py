@@ -33,6 +33,7 @@ def run(
         typer.Option(
             "--avatar",
             "-a",
+            metavar="NAME",
             help="Avatar by name ('puppet avatar list') or folder. Repeat it to have several "
             "ready for switching.",
             show_default=False,
@@ -43,6 +44,7 @@ def run(
         typer.Option(
             "--camera",
             "-c",
+            metavar="CAMERA",
             help="Camera by number or name ('puppet devices'), /dev/videoN, a video file "
             "(plays at its own pace and loops), an address, a landmark trace, "
             "openseeface[:PORT], or 'demo'. Left out: the first camera.",
@@ -54,6 +56,7 @@ def run(
         typer.Option(
             "--sink",
             "-s",
+            metavar="OUTPUT",
             help="Where the picture goes; repeat it for several: preview, virtual[:/dev/videoN], "
             "file:OUT.mp4, mjpeg[:PORT], overlay[:PORT] (transparent, for OBS), null. "
             "Left out: preview, a window.",
@@ -79,7 +82,7 @@ def run(
         typer.Option("--studio", help="Also serve the control panel; see 'puppet studio'."),
     ] = False,
     studio_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where the control panel is.")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Where the control panel is.")
     ] = 8790,
     record_trace: Annotated[
         Path | None,

@@ -78,7 +78,8 @@ def show_report(out: Console, report: Report) -> None:
     out.print(table)
     width, height = report.size
     out.print(
-        f"{report.frames_out} pictures of {width}x{height} in {report.seconds:.1f} s "
+        f"{report.frames_out} picture{'s' if report.frames_out != 1 else ''} of {width}x{height} "
+        f"in {report.seconds:.1f} s "
         f"({report.fps:.1f} per second), {sum(report.dropped.values())} dropped{_where(report)}, "
         f"{report.face_lost_frames} without a face",
         soft_wrap=True,

@@ -216,7 +216,7 @@ class _Channel:
         self.error = error
         self._slot.close()
         if self._added:
-            _log.error("the output %s has failed: %s", self.sink.name, error)
+            _log.warning("the output %s has failed: %s", self.sink.name, error)
             if self._on_failure is not None:
                 self._on_failure(self.sink.name, error)
 

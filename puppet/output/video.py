@@ -119,7 +119,7 @@ class VideoWriter:
                 self._sound.write_until(self._end_s)
             self._container.mux(self._stream.encode(frame))
         except self._errors as error:
-            raise _sink_error(error, self.path) from error
+            raise _sink_error(error, self.path, self.part) from error
 
     @property
     def has_sound(self) -> bool:
@@ -144,7 +144,7 @@ class VideoWriter:
             else:
                 os.replace(self.part, self.path)
         except self._errors as error:
-            raise _sink_error(error, self.path) from error
+            raise _sink_error(error, self.path, self.part) from error
 
     def abandon(self) -> None:
         """Gives up: closes without a name; an empty `.part` file is removed."""
@@ -267,10 +267,13 @@ def _reserve(path: Path) -> Path:
     raise SinkError(f"too many unfinished recordings beside {path}: remove {path.stem}.part*")
 
 
-def _sink_error(error: Exception, path: Path) -> SinkError:
+def _sink_error(error: Exception, path: Path, part: Path | None = None) -> SinkError:
+    """In words; `part` is where there are pictures already."""
     code = getattr(error, "errno", None)
     if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        why = "the disk is full (or a size limit is reached); what was recorded so far is kept"
+        why = "the disk is full (or a size limit is reached)"
+        if part is not None:
+            why += f"; what was recorded so far is in {part.name}"
     elif code == errno.ENOENT:
         why = f"the folder {path.parent} does not exist; make it first"
     elif code in (errno.EACCES, errno.EPERM, errno.EROFS):

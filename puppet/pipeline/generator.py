@@ -79,7 +79,7 @@ class GeneratorKeeper:
     @property
     def leaves_a_core(self) -> bool:
         """Whether something else can compute beside it without the two slowing each other."""
-        if not self._generator.info.device.startswith("CPU"):
+        if not self._generator.info.device.lower().startswith("cpu"):  # some say CPU, some cpu
             return True
         return (self._settings.threads or default_threads()) < available_cores()
 

@@ -70,6 +70,8 @@ def render(
         generator: GeneratorKeeper = opened["generator"]
         role = opened["cast"].current
         observations = _track(source, opened["tracker"], times, settings.seconds, show, is_over)
+        whole = settings.seconds is None and not is_over()
+        missing = _missing(source, observations) if whole else None
         driver = Driver(role.avatar, look.retarget, best_neutral(observations))
         performer = Performer(role, driver, generator, look.compose, events, times)
         written, first_ns = _write(settings, source, performer, observations, times, show, is_over)
@@ -89,7 +91,7 @@ def render(
             size=performer.size,
             face_lost_frames=performer.face_lost_frames,
             first_picture_s=(first_ns - began_ns) / 1e9,
-            warnings=_warnings(performer, written, len(observations)),
+            warnings=_warnings(performer, written, len(observations), missing),
             label=label_line(performer.label),
         )
     finally:
@@ -186,8 +188,22 @@ def _sound_of(settings: RenderSettings) -> Path | None:
     return path if is_clip else None
 
 
-def _warnings(performer: Performer, written: int, frames: int) -> tuple[str, ...]:
-    found = []
+def _missing(source: MeasuredSource, observations: list[Observation]) -> str | None:
+    """What to say of a clip that holds far fewer frames than it promises; containers' own counts
+    may be a little off."""
+    promised = source.length
+    if promised is None or len(observations) >= 0.9 * promised:
+        return None
+    return (
+        f"{source.name} promises {promised} frames but only {len(observations)} can be read: "
+        "it was cut off, or is damaged"
+    )
+
+
+def _warnings(
+    performer: Performer, written: int, frames: int, missing: str | None
+) -> tuple[str, ...]:
+    found = [] if missing is None else [missing]
     if written < frames:
         found.append(f"interrupted: the video holds the first {written} of {frames} frames")
     share = performer.face_lost_frames / written

@@ -54,6 +54,9 @@ class Performer:
         self._fade: tuple[Picture, int] | None = None
         generator.set_portrait(role.tensors)
         self._compositor = role.make_compositor(compose)
+        if compose.label.elsewhere is not None:
+            who = compose.label.elsewhere.strip()
+            events.tell("label", f"The visible AI label is left out: {who} labels the pictures.")
         self._role = self._wanted = role
 
     def switch(self, role: Role) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CHATTER = re.compile(
-    rb"XNNPACK delegate|absl::InitializeLog|inference_feedback_manager|NORM_RECT without"
+    rb"XNNPACK delegate|absl::InitializeLog|InitGoogle|inference_feedback_manager|NORM_RECT without"
     rb"|gl_context|GL version|OpenGL error|EGL|face_landmarker_graph|TensorFlow Lite"
     rb"|Sets FaceBlendshapesGraph|portable_clearcut|GetLogTypeUsage"
 )

@@ -5,7 +5,9 @@ Releases of MediaPipe after 0.10.21 carry no models; the user downloads one file
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ MODEL_URL = (
     "float16/1/face_landmarker.task"
 )
 _MODEL_BYTES_LIMIT = 64 << 20
+_LANDMARKS_PART = "face_landmarks_detector.tflite"
 
 
 def model_path() -> Path:
@@ -43,12 +46,21 @@ def read_model() -> bytes:
             f"MediaPipe comes without it: download {MODEL_URL} once and put it there, or set "
             f"{MODEL_VARIABLE} to the file. With Python 3.10 to 3.12 no download is needed."
         ) from error
-    if content[:4] != b"PK\x03\x04":  # a .task file is a zip archive
+    if not _is_bundle(content):
         raise TrackerError(
             f"{path} is not MediaPipe's {MODEL_NAME} (an error page saved as a file?). "
             f"Download it again from {MODEL_URL}."
         )
     return content
+
+
+def _is_bundle(content: bytes) -> bool:
+    """A .task file is a zip archive, though Google's begins with two bytes of padding."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return _LANDMARKS_PART in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 class TasksMesh:
