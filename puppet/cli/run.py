@@ -90,6 +90,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    microphone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Record this microphone into the file outputs, in sync with the picture: a name "
+            "of 'puppet devices', or 'default'.",
+            show_default=False,
+        ),
+    ] = None,
     vmc: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +115,7 @@ def run(
     Keys in the preview window: ? lists them. Ctrl-C ends; recordings are complete and playable.
     """
     from puppet.cli.live import play
+    from puppet.contract import UserError
     from puppet.pipeline.settings import LiveSettings
 
     look = look_of(
@@ -120,6 +130,11 @@ def run(
         require_gpu=require_gpu,
         server=server,
     )
+    if microphone is not None and not any(s.startswith("file:") for s in sink or ()):
+        raise UserError(
+            "There is no file to record the microphone into: add --sink file:OUT.mp4, or choose "
+            "the microphone in the panel."
+        )
     settings = LiveSettings(
         avatars=tuple(avatar),
         camera=camera,
@@ -130,6 +145,7 @@ def run(
         camera_size=parse_camera_size(camera_size),
         fps=fps,
         record_trace=record_trace,
+        microphone=microphone,
         vmc=vmc,
     )
     if studio:
