@@ -96,6 +96,13 @@ PoseStrengthOption: TypeAlias = Annotated[
 LabelSizeOption: TypeAlias = Annotated[
     str, typer.Option("--label-size", help="The visible AI label: small, medium or large.")
 ]
+LabelLanguageOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--label-language",
+        help="Of the label and of the slates: en, de, fr, es, it, pt, nl, sv or pl.",
+    ),
+]
 ReportOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -146,6 +153,7 @@ def look_of(
     background: str,
     label_size: str,
     label_elsewhere: str | None,
+    label_language: str,
     runtime: str,
     require_gpu: bool,
     pose: str = "relative",
@@ -171,7 +179,11 @@ def look_of(
         compose=ComposeSettings(
             size=parse_size(size),
             background=parse_background(background),
-            label=LabelSettings(size=label_size, elsewhere=label_elsewhere),  # type: ignore[arg-type]
+            label=LabelSettings(
+                size=label_size,  # type: ignore[arg-type]
+                language=re.split("[-_]", label_language.lower())[0],  # de-AT, as systems say it
+                elsewhere=label_elsewhere,
+            ),
         ),
         retarget=RetargetSettings(
             absolute_pose=pose == "absolute",
