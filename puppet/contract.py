@@ -110,6 +110,34 @@ class Picture:
     """(H, W, 4) uint8, the same picture without background; present when a sink asked for it."""
 
 
+@dataclass(frozen=True, slots=True)
+class SoundPiece:
+    """A piece of sound, one channel at 48 kHz. Goes into recordings and nowhere else."""
+
+    samples: NDArray[np.float32]
+    """(N,) float32 in [-1, 1]. Owned by whoever holds the piece."""
+    captured_at_ns: int
+    """When its first sample was heard, as well as the device knows."""
+
+
+class SoundSource(Protocol):
+    """A microphone. Used by one thread."""
+
+    name: str
+
+    def open(self) -> None:
+        """Begins to listen. Raises SourceError with a remedy."""
+        ...
+
+    def take(self) -> list[SoundPiece]:
+        """What was heard since the last call, in order; does not wait."""
+        ...
+
+    def close(self) -> None:
+        """Idempotent."""
+        ...
+
+
 class Source(Protocol):
     """Where the driver comes from. Used by one thread, except `close`."""
 

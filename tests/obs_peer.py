@@ -18,8 +18,10 @@ PASSWORD = "correct horse"
 class Obs:
     """Inputs with their offsets, behind the protocol's hello, identify and requests."""
 
-    def __init__(self, password: str | None = PASSWORD) -> None:
+    def __init__(self, password: str | None = PASSWORD, *, subscribed: bool = True) -> None:
+        """`subscribed`: sends an event before each answer, as to a client that wants events."""
         self.password = password
+        self.subscribed = subscribed
         self.offsets = {"Mic/Aux": 0, "Desktop": 0}
         self.port = 0
 
@@ -40,7 +42,8 @@ class Obs:
         socket.send(json.dumps({"op": 2, "d": {"negotiatedRpcVersion": 1}}))
         for raw in socket:
             request = json.loads(raw)["d"]
-            socket.send(json.dumps({"op": 5, "d": {"eventType": "SomethingElse"}}))
+            if self.subscribed:
+                socket.send(json.dumps({"op": 5, "d": {"eventType": "SomethingElse"}}))
             socket.send(json.dumps({"op": 7, "d": self.answer(request)}))
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:

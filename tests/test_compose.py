@@ -286,6 +286,7 @@ def test_every_wording_can_be_drawn(language: str) -> None:
 
 
 def test_every_slate_text_can_be_drawn() -> None:
+    assert set(_TEXTS) == set(WORDINGS)
     assert all(can_draw(text) for texts in _TEXTS.values() for text in texts.values())
 
 

@@ -20,7 +20,15 @@ import cv2
 import numpy as np
 import pytest
 
-from puppet.contract import Frame, Picture, Sink, SinkError, UserError
+from puppet.contract import (
+    Frame,
+    Picture,
+    Sink,
+    SinkError,
+    SoundPiece,
+    SourceError,
+    UserError,
+)
 from puppet.output import FanOut, open_sink
 from puppet.output.file import FileSink
 from puppet.output.mjpeg import MjpegSink
@@ -319,6 +327,90 @@ def test_sound_stays_in_sync_to_within_a_frame(tmp_path: Path, suffix: str, late
     with av.open(str(path)) as out:
         assert out.duration is not None
         assert out.duration / 1e6 == pytest.approx(90 / 25, abs=0.1)
+
+
+class Talker:
+    """A microphone that beeps at second 1, 2 and 3 after `zero_ns`; its time stamps scatter by
+    some 30 ms, as real ones do. From `gone_s` on it is silent; a piece is lost at `gap_s`."""
+
+    name = "talker"
+
+    def __init__(self, zero_ns: int, *, gone_s: float = 9.0, gap_s: float = 9.0) -> None:
+        self.zero_ns, self.gone_s, self.gap_s = zero_ns, gone_s, gap_s
+        self.until_s = -0.4  # it listens before the first picture comes
+        self.at_s = self.until_s
+        self.is_open = False
+        self._scatter = np.random.default_rng(1)
+
+    def open(self) -> None:
+        self.is_open = True
+
+    def take(self) -> list[SoundPiece]:
+        pieces = []
+        while self.at_s + 0.01 <= min(self.until_s, self.gone_s):
+            t = self.at_s + np.arange(480) / 48000
+            beep = 0.9 * np.sin(2 * np.pi * 1000 * t) * ((t % 1.0 < 0.04) & (t >= 0.9))
+            told_s = self.at_s + self._scatter.uniform(-0.015, 0.015)
+            if not self.gap_s <= self.at_s < self.gap_s + 0.2:
+                told_ns = self.zero_ns + round(told_s * 1e9)
+                pieces.append(SoundPiece(beep.astype(np.float32), told_ns))
+            self.at_s += 0.01
+        return pieces
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+def record_talker(path: Path, talker: Talker, seconds: float = 3.6, fps: int = 25) -> None:
+    """Pictures reach the sink 100 ms after they were captured; they flash with the beeps."""
+    sink = FileSink(path, microphone=talker)
+    sink.open(WIDTH, HEIGHT, fps)
+    assert talker.is_open
+    for i in range(round(seconds * fps)):
+        talker.until_s = i / fps + 0.1
+        shade = picture(50 if i % fps == 0 and i > 0 else 0).rgb
+        sink.send(Picture(shade, talker.zero_ns + i * 1_000_000_000 // fps, i))
+    sink.close()
+    assert not talker.is_open
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("gap_s", [9.0, 1.4])
+def test_a_microphone_is_recorded_in_sync(tmp_path: Path, suffix: str, gap_s: float) -> None:
+    path = tmp_path / f"out{suffix}"
+    record_talker(path, Talker(5_000_000_000, gap_s=gap_s))
+    flashes = [t for t, rgb in decode(path) if index_of(rgb) > 25]
+    heard = beeps_s(path)
+    assert len(flashes) == len(heard) == 3
+    late_ms = [1e3 * (b - a) for a, b in zip(flashes, heard, strict=True)]
+    print("sound after picture, ms:", [round(late, 1) for late in late_ms])
+    assert max(map(abs, late_ms)) < 20
+    with av.open(str(path)) as out:
+        assert out.duration is not None
+        assert out.duration / 1e6 == pytest.approx(3.6, abs=0.1)
+
+
+def test_a_microphone_that_goes_leaves_the_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    record_talker(path, Talker(0, gone_s=1.5))
+    assert len(decode(path)) == 90
+    assert len(beeps_s(path)) == 1
+
+
+def test_a_microphone_that_hears_nothing_gives_a_playable_video(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    record_talker(path, Talker(0, gone_s=-1.0), seconds=1.0)
+    assert len(decode(path)) == 25
+
+
+def test_a_microphone_that_cannot_be_had_is_said_and_leaves_no_file(tmp_path: Path) -> None:
+    class Absent(Talker):
+        def open(self) -> None:
+            raise SourceError("the microphone is in use")
+
+    with pytest.raises(SinkError, match="in use"):
+        FileSink(tmp_path / "out.mp4", microphone=Absent(0)).open(WIDTH, HEIGHT, FPS)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_clip_without_sound_gives_a_video_without_sound(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ import pytest
 
 pytest.importorskip("websockets", reason='pip install "webcam-puppet[studio]"')
 
+from obsws_python import ReqClient
+from obsws_python.error import OBSSDKRequestError
+
 from puppet.cli.main import main
 from puppet.cli.sound import PASSWORD_VARIABLE
 from puppet.contract import UserError
@@ -30,6 +33,20 @@ def obs() -> Iterator[Obs]:
 def test_the_delay_is_set(obs: Obs) -> None:
     set_sound_delay("Mic/Aux", 87, password=PASSWORD, port=obs.port)
     assert obs.offsets == {"Mic/Aux": 87, "Desktop": 0}
+
+
+def test_a_client_made_for_obs_is_content_with_the_stand_in() -> None:
+    """OBS itself does not run in tests. That the stand-in speaks as OBS does is vouched for by a
+    client that others wrote for OBS; without its word the tests here would only agree with us."""
+    program = Obs(subscribed=False)
+    with serving(program.talk) as port:
+        client = ReqClient(host="127.0.0.1", port=port, password=PASSWORD, timeout=5)
+        client.set_input_audio_sync_offset("Mic/Aux", 87)
+        assert [i["inputName"] for i in client.get_input_list(None).inputs] == [*program.offsets]
+        with pytest.raises(OBSSDKRequestError, match="600"):
+            client.set_input_audio_sync_offset("Nobody", 87)
+        client.disconnect()
+    assert program.offsets["Mic/Aux"] == 87
 
 
 def test_without_a_password() -> None:

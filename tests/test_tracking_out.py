@@ -1,9 +1,9 @@
-"""Tracking for other programs: VMC messages over a real socket, traces that drive again."""
+"""Tracking for other programs: VMC messages over a real socket, read by a library that is not
+ours, and traces that drive again."""
 
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pythonosc.osc_bundle import OscBundle
+from pythonosc.osc_message import OscMessage
 
 from puppet.capture import open_source
 from puppet.capture.trace import TraceWriter
@@ -22,37 +24,11 @@ from puppet.pipeline.tracking import TrackingOutputs
 from tests.faces import face
 
 
-def osc(data: bytes) -> tuple[str, list[Any]]:
-    """One OSC 1.0 message, read as the specification has it."""
-
-    def text(at: int) -> tuple[str, int]:
-        end = data.index(b"\0", at)
-        return data[at:end].decode("ascii"), at + (end - at) // 4 * 4 + 4
-
-    address, at = text(0)
-    kinds, at = text(at)
-    assert kinds[0] == ","
-    values: list[Any] = []
-    for kind in kinds[1:]:
-        if kind == "s":
-            value, at = text(at)
-            values.append(value)
-        else:
-            values.append(struct.unpack_from({"f": ">f", "i": ">i"}[kind], data, at)[0])
-            at += 4
-    assert at == len(data)
-    return address, values
-
-
 def bundle(data: bytes) -> list[tuple[str, list[Any]]]:
-    assert data[:8] == b"#bundle\0"
-    at, found = 16, []
-    while at < len(data):
-        (length,) = struct.unpack_from(">i", data, at)
-        assert length % 4 == 0
-        found.append(osc(data[at + 4 : at + 4 + length]))
-        at += 4 + length
-    return found
+    """The messages of a datagram, as python-osc reads them: what VMC programs in Python use."""
+    packet = OscBundle(data)
+    assert all(isinstance(message, OscMessage) for message in packet)
+    return [(message.address, list(message.params)) for message in packet]
 
 
 @pytest.fixture

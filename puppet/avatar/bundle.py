@@ -181,9 +181,14 @@ def _write_files(avatar: Avatar, folder: Path) -> None:
 
 
 def _thumbnail(avatar: Avatar) -> Rgb:
-    alpha = avatar.matte[..., None].astype(np.float32) / 255
-    mixed = avatar.portrait * alpha + 225 * (1 - alpha)
-    return shrink(np.round(mixed).astype(np.uint8), _THUMBNAIL)
+    """The square that is animated, as far as the picture goes: outside there is nothing to see."""
+    height, width = avatar.picture.shape[:2]
+    crop = avatar.crop
+    side = min(round(crop.side), width, height)
+    x = min(max(0, round(crop.x + (crop.side - side) / 2)), width - side)
+    y = min(max(0, round(crop.y + (crop.side - side) / 2)), height - side)
+    square = np.ascontiguousarray(avatar.picture[y : y + side, x : x + side])
+    return shrink(square, _THUMBNAIL)
 
 
 def _swap(new: Path, target: Path) -> None:

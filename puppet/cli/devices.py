@@ -1,4 +1,4 @@
-"""`puppet devices`: the cameras, by number and name."""
+"""`puppet devices`: the cameras, by number and name, and the microphones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import typer
 def devices(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """List the cameras of this machine, by number and name."""
+    """List the cameras of this machine, by number and name, and its microphones."""
     from puppet.capture.devices import can_list_cameras, list_cameras
+    from puppet.capture.microphone import list_microphones
+    from puppet.contract import SourceError
 
     cameras = list_cameras()
     if as_json:
@@ -24,6 +26,11 @@ def devices(
     from puppet.cli.show import console
 
     out = console()
+    try:
+        heard = ", ".join(list_microphones()) or "none found"
+    except SourceError as error:
+        heard = str(error)
+    microphones = f"Microphones, for --microphone: {heard}"
     if not cameras:
         if can_list_cameras():
             out.print("No camera found. Plug one in, or use '--camera demo' to try without one.")
@@ -32,6 +39,7 @@ def devices(
                 "Cameras cannot be listed here: run 'pip install cv2-enumerate-cameras' for their "
                 "names, or name them by number: '--camera 0'."
             )
+        out.print(microphones, highlight=False)
         return
     table = Table()
     for column in ("--camera", "name", "device", ""):
@@ -40,3 +48,4 @@ def devices(
         note = "virtual: programs send to it" if camera.is_virtual_output else ""
         table.add_row(str(camera.index), camera.name, camera.path or "-", note)
     out.print(table)
+    out.print(microphones, highlight=False)

@@ -118,6 +118,13 @@ LabelSizeOption: TypeAlias = Annotated[
         "--label-size", metavar="SIZE", help="The visible AI label: small, medium or large."
     ),
 ]
+LabelLanguageOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--label-language",
+        help="Of the label and of the slates: en, de, fr, es, it, pt, nl, sv or pl.",
+    ),
+]
 ReportOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -177,6 +184,7 @@ def look_of(
     background: str,
     label_size: str,
     label_elsewhere: str | None,
+    label_language: str,
     runtime: str,
     require_gpu: bool,
     pose: str = "relative",
@@ -202,7 +210,11 @@ def look_of(
         compose=ComposeSettings(
             size=parse_size(size),
             background=parse_background(background),
-            label=LabelSettings(size=label_size, elsewhere=label_elsewhere),  # type: ignore[arg-type]
+            label=LabelSettings(
+                size=label_size,  # type: ignore[arg-type]
+                language=re.split("[-_]", label_language.lower())[0],  # de-AT, as systems say it
+                elsewhere=label_elsewhere,
+            ),
         ),
         retarget=RetargetSettings(
             absolute_pose=pose == "absolute",

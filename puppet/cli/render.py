@@ -13,6 +13,7 @@ from puppet.cli.options import (
     BackgroundOption,
     ExpressionOption,
     LabelElsewhereOption,
+    LabelLanguageOption,
     LabelSizeOption,
     PoseOption,
     PoseStrengthOption,
@@ -46,6 +47,7 @@ def render(
     expression_strength: ExpressionOption = None,
     pose_strength: PoseStrengthOption = None,
     label_size: LabelSizeOption = "medium",
+    label_language: LabelLanguageOption = "en",
     label_elsewhere: LabelElsewhereOption = None,
     audio: Annotated[bool, typer.Option(help="Carry the driver's sound over.")] = True,
     seconds: Annotated[
@@ -75,6 +77,7 @@ def render(
         expression_strength=expression_strength,
         pose_strength=pose_strength,
         label_size=label_size,
+        label_language=label_language,
         label_elsewhere=label_elsewhere,
         runtime=runtime,
         require_gpu=require_gpu,

@@ -13,6 +13,7 @@ from puppet.cli.options import (
     ExpressionOption,
     FpsOption,
     LabelElsewhereOption,
+    LabelLanguageOption,
     LabelSizeOption,
     PoseOption,
     PoseStrengthOption,
@@ -71,6 +72,7 @@ def run(
     expression_strength: ExpressionOption = None,
     pose_strength: PoseStrengthOption = None,
     label_size: LabelSizeOption = "medium",
+    label_language: LabelLanguageOption = "en",
     label_elsewhere: LabelElsewhereOption = None,
     runtime: RuntimeOption = "auto",
     server: ServerOption = None,
@@ -93,6 +95,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    microphone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Record this microphone into the file outputs, in sync with the picture: a name "
+            "of 'puppet devices', or 'default'.",
+            show_default=False,
+        ),
+    ] = None,
     vmc: Annotated[
         str | None,
         typer.Option(
@@ -109,6 +120,7 @@ def run(
     Keys in the preview window: ? lists them. Ctrl-C ends; recordings are complete and playable.
     """
     from puppet.cli.live import play
+    from puppet.contract import UserError
     from puppet.pipeline.settings import LiveSettings
 
     look = look_of(
@@ -118,11 +130,17 @@ def run(
         expression_strength=expression_strength,
         pose_strength=pose_strength,
         label_size=label_size,
+        label_language=label_language,
         label_elsewhere=label_elsewhere,
         runtime=runtime,
         require_gpu=require_gpu,
         server=server,
     )
+    if microphone is not None and not any(s.startswith("file:") for s in sink or ()):
+        raise UserError(
+            "There is no file to record the microphone into: add --sink file:OUT.mp4, or choose "
+            "the microphone in the panel."
+        )
     settings = LiveSettings(
         avatars=tuple(avatar),
         camera=camera,
@@ -133,6 +151,7 @@ def run(
         camera_size=parse_camera_size(camera_size),
         fps=fps,
         record_trace=record_trace,
+        microphone=microphone,
         vmc=vmc,
     )
     if studio:

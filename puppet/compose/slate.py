@@ -17,6 +17,13 @@ SlateReason = Literal["away", "paused", "panic"]
 _TEXTS: dict[str, dict[str, str]] = {
     "en": {"away": "Back in a moment", "paused": "Paused", "panic": "Picture is off"},
     "de": {"away": "Gleich wieder da", "paused": "Pause", "panic": "Bild ist aus"},
+    "fr": {"away": "Retour dans un instant", "paused": "Pause", "panic": "Image coupée"},
+    "es": {"away": "Vuelvo enseguida", "paused": "Pausa", "panic": "Imagen apagada"},
+    "it": {"away": "Rientro a breve", "paused": "Pausa", "panic": "Immagine spenta"},
+    "pt": {"away": "Volto num instante", "paused": "Pausa", "panic": "Imagem desligada"},
+    "nl": {"away": "Ben zo terug", "paused": "Pauze", "panic": "Beeld is uit"},
+    "sv": {"away": "Kommer strax tillbaka", "paused": "Paus", "panic": "Ingen bild"},
+    "pl": {"away": "Wracam zaraz", "paused": "Pauza", "panic": "Brak obrazu"},
 }
 _FULL = (255,)
 _INK = np.array((240, 242, 246), np.float32)
@@ -33,7 +40,7 @@ def draw_slate(
     width, height = size
     canvas = _gradient(_tint(portrait.background), width, height)
     basis = min(height, round(width * 0.8))
-    words = _TEXTS.get(language, _TEXTS["en"])[reason]
+    words = _TEXTS[language][reason]
     _draw_mark(canvas, (width / 2, height * 0.43), basis * 0.125, reason)
     cap = basis * 0.042
     mask, baseline = text_mask(words, cap / CAP_HEIGHT, weight=0.17)

@@ -111,6 +111,12 @@ class FanOut:
         """Whether a sink that is alive uses `Picture.cutout`."""
         return any(c.sink.wants_cutout for c in self._channels if c.error is None)
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where to look, by name, for the sinks that are pages."""
+        found = {c.sink.name: getattr(c.sink, "url", None) for c in self._channels}
+        return {name: url for name, url in found.items() if url is not None}
+
     def stats(self) -> tuple[SinkStats, ...]:
         """Of all sinks, removed ones first."""
         return (*self._gone, *(c.stats() for c in self._channels))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from puppet.contract import Picture, SinkError
+from puppet.contract import Picture, SinkError, SoundSource, SourceError
+from puppet.output.sound import Heard
 from puppet.output.video import VideoWriter
 
 
@@ -17,12 +18,19 @@ class FileSink:
 
     wants_cutout = False
 
-    def __init__(self, path: Path, sound_from: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        sound_from: Path | None = None,
+        microphone: SoundSource | None = None,
+    ) -> None:
         """`sound_from`: a clip that drives the portrait at its own pace from its beginning; its
-        sound is recorded along (see VideoWriter)."""
+        sound is recorded along (see VideoWriter). `microphone`: opened and closed here; what it
+        hears is recorded with the pictures of the same moment."""
         self.name = f"file:{path}"
         self._path = path
         self._sound_from = sound_from
+        self._microphone = microphone
         self._writer: VideoWriter | None = None
         self._first_ns: int | None = None
 
@@ -34,10 +42,29 @@ class FileSink:
     def open(self, width: int, height: int, fps: float) -> None:
         if self._path.is_dir():
             raise SinkError(f"cannot write the video {self._path}: that is a folder")
-        self._writer = VideoWriter(
-            self._path, width, height, fps, audio_from=self._sound_from, fast=True
-        )
         self._first_ns = None
+        microphone = self._microphone
+        try:
+            if microphone is not None:
+                microphone.open()
+            self._writer = VideoWriter(
+                self._path, width, height, fps,
+                audio_from=self._sound_from,
+                listen=None if microphone is None else self._heard,
+                fast=True,
+            )  # fmt: skip
+        except SourceError as error:
+            raise SinkError(str(error)) from error
+        finally:
+            if self._writer is None and microphone is not None:
+                microphone.close()
+
+    def _heard(self) -> list[Heard]:
+        """On the clock of the video, which is the clock of the captured pictures."""
+        if self._microphone is None or self._first_ns is None:
+            return []
+        first_ns = self._first_ns
+        return [((p.captured_at_ns - first_ns) / 1e9, p.samples) for p in self._microphone.take()]
 
     def send(self, picture: Picture) -> None:
         if self._writer is None:
@@ -53,5 +80,9 @@ class FileSink:
 
     def close(self) -> None:
         writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close()
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            if self._microphone is not None:
+                self._microphone.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from puppet.contract import Sink, UserError
+from puppet.contract import Sink, SoundSource, UserError
 
 DEFAULT_PORT = 8765
 OVERLAY_PORT = 8767
@@ -15,12 +15,17 @@ SINK_HELP = (
 )
 
 
-def open_sink(spec: str, *, on_key: Callable[[str], None] | None = None) -> Sink:
+def open_sink(
+    spec: str,
+    *,
+    on_key: Callable[[str], None] | None = None,
+    microphone: Callable[[], SoundSource] | None = None,
+) -> Sink:
     """`preview`, `file:OUT.mp4`, `virtual[:DEVICE]`, `mjpeg[:PORT]` or `null`.
 
     `on_key` gets the keys pressed in the preview, one character each, on a thread of the
     preview; the window's close button counts as "q". Nothing is opened before `Sink.open`.
-    Raises UserError for anything else.
+    `microphone` makes the one that a file records. Raises UserError for anything else.
     """
     kind, _, value = spec.strip().partition(":")
     kind = kind.lower()
@@ -37,7 +42,9 @@ def open_sink(spec: str, *, on_key: Callable[[str], None] | None = None) -> Sink
             raise UserError("a recording needs a name: --sink file:OUT.mp4")
         from puppet.output.file import FileSink
 
-        return FileSink(Path(value).expanduser())
+        return FileSink(
+            Path(value).expanduser(), microphone=None if microphone is None else microphone()
+        )
     if kind == "virtual":
         from puppet.output.virtual import VirtualCameraSink
 

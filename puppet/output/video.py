@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from puppet.contract import Rgb, SinkError, UserError
+from puppet.output.sound import ClipSound, HeardSound, Listen, open_clip_sound
 
 _TIME_BASE = Fraction(1, 90_000)
 _FRAGMENT_US = 500_000
@@ -26,7 +26,8 @@ _MP4 = {
     "flush_packets": "1",
 }
 _WEBM = {"flush_packets": "1", "cluster_time_limit": "500", "live": "0"}
-_AUDIO_RATE = 48_000
+_INTERLEAVE_US = "1000000"
+"""How long pictures wait in memory for sound that does not come (a microphone that has gone)."""
 
 
 class VideoWriter:
@@ -40,10 +41,12 @@ class VideoWriter:
         fps: float,
         *,
         audio_from: Path | None = None,
+        listen: Listen | None = None,
         fast: bool = False,
     ) -> None:
         """`audio_from`: a clip whose sound is carried over, in sync with its own pictures (the
         first of which is at time 0 here); a clip without sound gives a video without sound.
+        `listen`: sound that is heard while the pictures come, instead.
         `fast`: for live recording, spends less time on each picture.
 
         Raises UserError for an unknown suffix, SinkError when the file cannot be made.
@@ -63,16 +66,18 @@ class VideoWriter:
         self._frame_s = 1 / fps
         self._shape = (height, width, 3)
         self._errors = (av.error.FFmpegError, OSError)
-        self._sound: _Sound | None = None
+        self._sound: ClipSound | HeardSound | None = None
         self._container: Any = None
         try:
             self._container = av.open(
                 str(self.part), "w", format="webm" if webm else "mp4",
-                options=_WEBM if webm else _MP4,
+                options={**(_WEBM if webm else _MP4), "max_interleave_delta": _INTERLEAVE_US},
             )  # fmt: skip
             self._stream = self._add_video(webm, width, height, fps, fast)
-            if audio_from is not None:
-                self._sound = _open_sound(audio_from, self._container, webm)
+            if listen is not None:
+                self._sound = HeardSound(listen, self._container, webm)
+            elif audio_from is not None:
+                self._sound = open_clip_sound(audio_from, self._container, webm)
         except self._errors as error:
             self.abandon()
             raise _sink_error(error, path) from error
@@ -156,100 +161,6 @@ class VideoWriter:
             pass  # the reason to give up is known already
         if self.part.exists() and self.part.stat().st_size == 0:
             self.part.unlink()
-
-
-class _Sound:
-    """A clip's sound, decoded and encoded piece by piece alongside the pictures."""
-
-    def __init__(self, clip: Any, source: Any, container: Any, webm: bool) -> None:
-        import av
-
-        self._clip, self._container = clip, container
-        codec = "libopus" if webm else "aac"
-        layout = "mono" if source.codec_context.channels == 1 else "stereo"
-        self._stream: Any = container.add_stream(codec, rate=_AUDIO_RATE, layout=layout)
-        self._stream.bit_rate = 96_000 if layout == "mono" else 160_000
-        sample_format = self._stream.codec_context.format.name
-        self._resampler: Any = av.AudioResampler(sample_format, layout, _AUDIO_RATE)
-        self._origin_s = _start_of_pictures(clip)
-        self._frames: Iterator[Any] = self._decode(source)
-        self._fifo: Any = av.AudioFifo()
-        self._next: Any = None
-        self._written = 0  # samples put into the fifo; also the clock of the sound
-        self._over = False
-
-    def _decode(self, source: Any) -> Iterator[Any]:
-        for frame in self._clip.decode(source):
-            yield from self._resampler.resample(frame)
-        yield from self._resampler.resample(None)
-
-    def write_until(self, end_s: float) -> None:
-        """Encodes all sound that belongs before `end_s` seconds of the new video."""
-        while not self._over and self._written < end_s * _AUDIO_RATE:
-            frame = next(self._frames, None)
-            if frame is None:
-                self._over = True
-                return
-            self._place(frame, end_s)
-
-    def _place(self, frame: Any, end_s: float) -> None:
-        """Appends a frame at its time: a gap becomes silence, what is too early is cut."""
-        import av
-        import numpy as np
-
-        samples = frame.to_ndarray()
-        packed = not frame.format.is_planar
-        channels = len(frame.layout.channels)
-        per_sample = channels if packed else 1
-        if frame.pts is not None:
-            start = round((float(frame.pts * frame.time_base) - self._origin_s) * _AUDIO_RATE)
-            gap = start - self._written
-            if gap < 0:
-                samples = samples[:, min(-gap * per_sample, samples.shape[1]) :]
-            elif gap > _AUDIO_RATE // 50:  # smaller gaps are rounding
-                gap = min(gap, max(0, round(end_s * _AUDIO_RATE) + _AUDIO_RATE))
-                silence = np.zeros((samples.shape[0], gap * per_sample), samples.dtype)
-                samples = np.concatenate([silence, samples], axis=1)
-        if samples.shape[1] == 0:
-            return
-        piece = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples), frame.format.name, frame.layout.name
-        )
-        piece.sample_rate = _AUDIO_RATE
-        piece.time_base = Fraction(1, _AUDIO_RATE)
-        piece.pts = self._written
-        self._written += piece.samples
-        self._fifo.write(piece)
-        self._drain(self._stream.codec_context.frame_size or 960)
-
-    def _drain(self, size: int, rest: bool = False) -> None:
-        while (piece := self._fifo.read(size, partial=rest)) is not None:
-            self._container.mux(self._stream.encode(piece))
-
-    def finish(self, end_s: float) -> None:
-        """Writes what is left up to `end_s`; the sound is not longer than the pictures."""
-        self.write_until(end_s)
-        self._drain(self._stream.codec_context.frame_size or 960, rest=True)
-        self._container.mux(self._stream.encode(None))
-        self._clip.close()
-
-
-def _open_sound(path: Path, container: Any, webm: bool) -> _Sound | None:
-    import av
-
-    clip = av.open(str(path))
-    if not clip.streams.audio:
-        clip.close()
-        return None
-    return _Sound(clip, clip.streams.audio[0], container, webm)
-
-
-def _start_of_pictures(clip: Any) -> float:
-    """Seconds of the clip's clock at which its first picture is shown."""
-    video = clip.streams.video
-    if not video or video[0].start_time is None:
-        return 0.0
-    return float(video[0].start_time * video[0].time_base)
 
 
 def _reserve(path: Path) -> Path:

@@ -81,9 +81,8 @@ class LiveRun:
         for worker in (self._capture, self._track, self._work):
             worker.start()
         self.events.tell("started", f"{self._parts.source.name} drives the portrait.")
-        for sink in self._parts.sinks:
-            if url := getattr(sink, "url", None):
-                self.events.tell("output", f"The output {sink.name} is at {url}")
+        for name, url in self.fan_out.addresses.items():
+            self.events.tell("output", f"The output {name} is at {url}")
 
     def wait(self, timeout_s: float) -> bool:
         """Waits for the end of the run. True when it is over."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from engines.contract import Generator
 from puppet.avatar.tuned import tuned_weights_of
 from puppet.capture import MeasuredSource, open_source
 from puppet.capture.devices import default_camera
-from puppet.contract import Sink, Tracker
+from puppet.contract import Sink, SoundSource, Tracker
 from puppet.pipeline.environment import usable_cores
 from puppet.pipeline.generator import EngineSettings
 from puppet.pipeline.settings import LiveSettings
@@ -76,6 +77,18 @@ def open_camera(settings: LiveSettings, camera: str | None) -> MeasuredSource:
     """`camera` as the settings wish it; None is the first one. Raises UserError, SourceError."""
     spec = camera or str(default_camera().index)
     return open_source(spec, fps=settings.camera_fps, size=settings.camera_size, loop=True)
+
+
+def microphone_for(wanted: str | None) -> Callable[[], SoundSource] | None:
+    """What makes the microphone of a recording; None for one without sound.
+
+    What it returns raises SourceError when there is no such microphone.
+    """
+    if wanted is None:
+        return None
+    from puppet.capture.microphone import Microphone
+
+    return partial(Microphone, wanted)
 
 
 def open_tracker() -> Tracker:

@@ -16,6 +16,7 @@ from puppet.pipeline.generator import GeneratorKeeper
 from puppet.pipeline.opening import (
     Openers,
     engine_for,
+    microphone_for,
     open_camera,
     open_together,
     open_tracker,
@@ -65,7 +66,9 @@ def open_parts(
     `on_key` gets the keys of a preview window. Raises UserError, BundleError, SourceError,
     SinkError, TrackerError, EngineError.
     """
-    sinks = (*(open_sink(spec, on_key=on_key) for spec in settings.sinks), *openers.sinks)
+    listen = microphone_for(settings.microphone)
+    asked = (open_sink(spec, on_key=on_key, microphone=listen) for spec in settings.sinks)
+    sinks = (*asked, *openers.sinks)
     if not sinks:
         raise UserError("There is no output: name one with --sink.")
     look = settings.look

@@ -41,6 +41,8 @@ class LiveSettings:
     """Begin with the neutral face saved for this camera, if there is one."""
     record_trace: Path | None = None
     """Where the driver's landmarks are written when the run ends (`puppet.capture.trace`)."""
+    microphone: str | None = None
+    """Recorded into the files; see `puppet.capture.microphone.Microphone`."""
     vmc: str | None = None
     """Where the tracking goes as VMC messages: `PORT` or `HOST:PORT`."""
 

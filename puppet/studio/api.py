@@ -251,8 +251,13 @@ def _add_outputs(app: FastAPI, studio: Studio) -> None:
         """Sets the measured delay of the picture in OBS on this machine, for one sound input."""
         return m.SoundDelay(delay_ms=studio.delay_sound(body.obs_input, body.password, body.port))
 
+    @app.get("/api/microphones", tags=["outputs"])
+    def microphones() -> list[str]:
+        """What a recording can take along; the system's choice first."""
+        return studio.microphones()
+
     @app.post("/api/recording", tags=["outputs"])
     def recording(body: m.WantRecording) -> m.Recording:
         """Starts or finishes a recording in your videos' folder."""
-        now = studio.record(body.on, body.format)
+        now = studio.record(body.on, body.format, body.microphone)
         return m.Recording(**{name: getattr(now, name) for name in m.Recording.model_fields})

@@ -16,8 +16,9 @@ from pathlib import Path
 from puppet.avatar.consent import Consent
 from puppet.capture import MeasuredSource
 from puppet.capture.devices import CameraInfo, list_cameras
+from puppet.capture.microphone import list_microphones
 from puppet.compose.settings import Background
-from puppet.contract import Tracker, UserError
+from puppet.contract import SourceError, Tracker, UserError
 from puppet.flow import Percentiles
 from puppet.output import open_sink
 from puppet.output.obs import set_sound_delay
@@ -38,7 +39,7 @@ from puppet.pipeline.commands import (
 )
 from puppet.pipeline.events import Events
 from puppet.pipeline.live import LiveRun
-from puppet.pipeline.opening import Openers, open_camera
+from puppet.pipeline.opening import Openers, microphone_for, open_camera
 from puppet.pipeline.opening import open_tracker as open_this_tracker
 from puppet.pipeline.settings import LiveSettings
 from puppet.pipeline.status import Status
@@ -277,6 +278,13 @@ class Studio:
             fan_out.remove(sink.name)
         fan_out.add(sink)
         self._put(Cutout(fan_out.wants_cutout))
+        if url := fan_out.addresses.get(sink.name):
+            self.run.events.tell("output", f"The output {sink.name} is at {url}")
+
+    def addresses(self) -> dict[str, str]:
+        """Where outputs that are pages can be seen, by name: on this machine, so not told to
+        others."""
+        return {} if self._exposed else self.run.fan_out.addresses
 
     def delay_sound(self, obs_input: str, password: str | None, port: int) -> int:
         """Sets the measured delay in OBS on this machine; returns it in ms. Takes up to seconds.
@@ -290,9 +298,27 @@ class Studio:
         self.run.events.tell("sound", f"OBS holds {obs_input} back by {delay} ms now.")
         return delay
 
-    def record(self, on: bool, form: str = "mp4") -> RecordingStatus:
+    def microphones(self) -> list[str]:
+        """Those that a recording can take along; none where sound is not available."""
+        try:
+            return [] if self._exposed else list_microphones()
+        except SourceError:
+            return []
+
+    def record(self, on: bool, form: str = "mp4", microphone: str | None = None) -> RecordingStatus:
+        """Starts or finishes a recording, into this machine's own folder.
+
+        Raises what `Recorder.start` does; Forbidden for a microphone over a network: whoever
+        has the token steers the puppet, and shall not switch on somebody's microphone.
+        """
         fan_out = self.run.fan_out
-        return self.recorder.start(fan_out, form) if on else self.recorder.stop(fan_out)
+        if not on:
+            return self.recorder.stop(fan_out)
+        if microphone is not None and self._exposed:
+            raise Forbidden(
+                "The microphone is not recorded while the panel can be reached over a network."
+            )
+        return self.recorder.start(fan_out, form, microphone_for(microphone))
 
     def close(self) -> None:
         """Ends what is the panel's own; the run is closed by whoever runs it."""

@@ -46,6 +46,9 @@ class WantSink(Body):
 class WantRecording(Body):
     on: bool
     format: Literal["mp4", "webm"] = "mp4"
+    microphone: str | None = Field(
+        None, max_length=200, description="a name of GET /api/microphones; null: without sound"
+    )
 
 
 class WantSoundDelay(Body):
@@ -127,6 +130,8 @@ class SinkState(BaseModel):
     age_p50: float | None
     age_p99: float | None
     error: str | None
+    url: str | None
+    """Where it can be looked at, for an output that is a page: what goes into OBS."""
 
 
 class Calibration(BaseModel):
@@ -195,7 +200,7 @@ def state_of(studio: Studio) -> State:
     """Raises UserError while the run is being opened."""
     now, figures = studio.status(), studio.figures()
     on = set(studio.run.fan_out.names)
-    recording = studio.recording()
+    recording, addresses = studio.recording(), studio.addresses()
     settings = now.retarget
     return State(
         avatar=studio.gallery.id_of(now.avatar),
@@ -227,7 +232,9 @@ def state_of(studio: Studio) -> State:
         dropped=now.dropped,
         frames_in=now.frames_in,
         frames_out=now.frames_out,
-        sinks=[_sink_state(sink) for sink in now.sinks if sink.name in on],
+        sinks=[
+            _sink_state(sink, addresses.get(sink.name)) for sink in now.sinks if sink.name in on
+        ],
         sound_delay_ms=studio.sound_delay_ms(),
         recording=Recording(
             on=recording.on,
@@ -242,7 +249,7 @@ def state_of(studio: Studio) -> State:
     )
 
 
-def _sink_state(sink: SinkReport) -> SinkState:
+def _sink_state(sink: SinkReport, url: str | None) -> SinkState:
     return SinkState(
         name=sink.name,
         on=sink.error is None,
@@ -252,6 +259,7 @@ def _sink_state(sink: SinkReport) -> SinkState:
         age_p50=_number(sink.age_ms.p50),
         age_p99=_number(sink.age_ms.p99),
         error=sink.error,
+        url=url,
     )
 
 

@@ -15,6 +15,9 @@ LONGEST_SIDE = 512
 QUALITY = 80
 DRIVER_SIDE = 256
 _FACE_SHARE = 0.42  # of the driver's window that the face takes
+_INKS = np.array([[150, 165, 255], [100, 240, 190], [255, 130, 150]], np.float32).T / 255
+"""Columns: the colour of the face's lines, of the eyes, of the mouth. The drawing itself has them
+in pure red, green and blue; blue lips on black are hardly seen."""
 _FOLLOW = 0.08  # how fast the window follows: head movement shall be seen in it
 
 
@@ -95,7 +98,7 @@ def contours_in(face: Landmarks, window: Window) -> Rgb:
     """(256, 256, 3) uint8 RGB: the face's lines in the window."""
     points = face.points.copy()
     points[:, :2] = (points[:, :2] - (window.x, window.y)) * (2 / window.side) - 1
-    return draw_contours(points)
+    return np.asarray(cv2.transform(draw_contours(points), _INKS), np.uint8)
 
 
 def cut_window(rgb: Rgb, window: Window) -> Rgb:

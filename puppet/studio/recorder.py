@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from puppet.contract import UserError
+from puppet.contract import SoundSource, UserError
 from puppet.output import FanOut
 from puppet.output.file import FileSink
 from puppet.studio.errors import Conflict
@@ -53,8 +54,14 @@ class Recorder:
         """The name of the output that records now."""
         return None if self._sink is None else self._sink.name
 
-    def start(self, fan_out: FanOut, form: str = "mp4") -> RecordingStatus:
-        """Raises Conflict when one goes on, UserError, SinkError when the place cannot be used."""
+    def start(
+        self,
+        fan_out: FanOut,
+        form: str = "mp4",
+        microphone: Callable[[], SoundSource] | None = None,
+    ) -> RecordingStatus:
+        """`microphone` makes the one to record along. Raises Conflict when a recording goes on,
+        UserError, SourceError, SinkError when the place or the microphone cannot be used."""
         if form not in FORMATS:
             raise UserError(f"A recording is one of {', '.join(FORMATS)}, not {form!r}.")
         with self._lock:
@@ -68,8 +75,9 @@ class Recorder:
                 raise UserError(
                     f"The folder {folder} cannot be made: {error.strerror or error}."
                 ) from error
+            heard = None if microphone is None else microphone()
             path = _free_path(folder, form)
-            sink = FileSink(path)
+            sink = FileSink(path, microphone=heard)
             fan_out.add(sink)
             self._sink, self._path, self._began = sink, path, time.monotonic()
         return self.status(fan_out)

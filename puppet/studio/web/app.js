@@ -1,7 +1,7 @@
 // Puts the page together: actions, keys, and what the server tells.
 
 import { get, keepSocket, Refused, send, setToken, takeToken } from "/link.js";
-import { startControls, showControls } from "/controls.js";
+import { recordingWish, startControls, showControls } from "/controls.js";
 import { settled, showAvatar, showStep, startGallery } from "/gallery.js";
 import { startPreview } from "/preview.js";
 import { showSound, startSound } from "/sound.js";
@@ -68,7 +68,8 @@ function calibrated(text) {
 }
 
 async function record() {
-  const result = await report(send("/api/recording", { on: !state?.recording.on }));
+  const on = !state?.recording.on;
+  const result = await report(send("/api/recording", on ? { on, ...recordingWish() } : { on }));
   if (!result.on) say(`Recorded ${size(result.bytes)} into ${result.folder}/${result.file}`);
 }
 

@@ -24,7 +24,19 @@ export function startControls(tell) {
   startPicture();
   $("camera").onchange = () => report(send("/api/camera", { camera: $("camera").value }));
   fillCameras();
+  fillMicrophones();
   navigator.mediaDevices?.addEventListener?.("devicechange", fillCameras);
+}
+
+export function recordingWish() {
+  return { format: $("record-format").value, microphone: $("microphone").value || null };
+}
+
+async function fillMicrophones() {
+  const names = await get("/api/microphones");
+  $("microphone").append(...names.map((name) => new Option(name, name)));
+  $("microphone").disabled = !names.length;
+  if (!names.length) $("microphone").title = "no microphone here, or not over a network";
 }
 
 function addSlider(name, title, low, high) {
@@ -126,13 +138,30 @@ function showSinks(state) {
     row.lastChild.textContent = sink.error ?? (sink.on && sink.age_p50 !== null && sink.age_p50 !== undefined
       ? `age ${sink.age_p50.toFixed(0)} ms p50, ${sink.age_p99.toFixed(0)} ms p99, ${sink.dropped} dropped` : "");
     row.lastChild.classList.toggle("error", Boolean(sink.error));
+    const copy = row.querySelector("button");
+    copy.hidden = !sink.url || !sink.on;
+    copy.dataset.url = sink.url ?? "";
   });
+}
+
+// The address holds a secret, so it is copied rather than shown: the panel may be on stream.
+async function copyAddress(button) {
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(button.dataset.url);
+    button.textContent = "Copied";
+  } catch {
+    window.prompt("The address, for OBS's browser source:", button.dataset.url);
+  }
+  setTimeout(() => { button.textContent = before; }, 1500);
 }
 
 function sinkRow(sink) {
   const row = document.createElement("li");
   row.innerHTML = '<label class="check"><input type="checkbox"> <span></span></label>' +
-    '<span></span><span class="muted small"></span>';
+    '<button class="quiet small" type="button" hidden>Copy address</button>' +
+    '<span class="muted small"></span>';
+  row.querySelector("button").onclick = (event) => copyAddress(event.target);
   row.querySelector("label span").textContent =
     sink.title ? sink.title + (sink.name.includes(":") ? ` (${sink.name.split(":")[1]})` : "") : sink.name;
   const box = row.querySelector("input");
