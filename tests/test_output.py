@@ -37,6 +37,7 @@ from puppet.output.pace import Schedule
 from puppet.output.preview import PreviewSink
 from puppet.output.video import VideoWriter
 from puppet.output.virtual import VirtualCameraSink, explain
+from puppet.pipeline.actions import KEY_LINES
 
 WIDTH, HEIGHT, FPS = 192, 128, 30.0
 MS = 1_000_000
@@ -555,9 +556,21 @@ def test_mirror_and_help_change_the_preview_only() -> None:
     assert sink._decorated(shown.rgb) is shown.rgb
     sink.mirror = True
     assert np.array_equal(sink._decorated(shown.rgb), before[:, ::-1])
-    sink.text = ("q  quit",)
+    sink.text = ("q\tquit",)
     assert not np.array_equal(sink._decorated(shown.rgb), before[:, ::-1])
     assert np.array_equal(shown.rgb, before)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (1280, 720), (320, 240), (360, 640)])
+def test_the_list_of_keys_fits_the_preview(size: tuple[int, int]) -> None:
+    width, height = size
+    sink = PreviewSink()
+    sink.text = KEY_LINES
+    shown = sink._decorated(np.zeros((height, width, 3), np.uint8))
+    rows, columns = np.nonzero(shown.max(axis=2) > 100)
+    assert 0.5 * width < columns.max() < 0.995 * width
+    assert columns.min() > 0
+    assert 0.05 * height < rows.max() < 0.7 * height
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about V4L2")

@@ -128,15 +128,25 @@ class PreviewSink:
 
 
 def _with_text(rgb: Rgb, lines: tuple[str, ...]) -> Rgb:
-    """Draws lines of help over a darkened panel, in place."""
+    """Draws lines of help over a darkened panel, in place, no larger than fits. What follows a
+    tab in a line forms a column."""
     height, width = rgb.shape[:2]
-    scale = height / 720
-    step = max(16, round(30 * scale))
-    panel = rgb[: min(height, step * (len(lines) + 1)), :width]
+    rows = [line.split("\t") for line in lines]
+    margin, gap, font = 0.02 * width, 24.0, cv2.FONT_HERSHEY_SIMPLEX
+    widths = [
+        max(
+            (cv2.getTextSize(row[c], font, 1.0, 1)[0][0] for row in rows if len(row) > c), default=0
+        )
+        for c in range(max(len(row) for row in rows))
+    ]
+    starts = [sum(widths[:c]) + c * gap for c in range(len(widths))]
+    scale = min(0.65 * height / 720, (width - 2 * margin) / (starts[-1] + widths[-1]))
+    step = round(46 * scale)
+    panel = rgb[: min(height, round(margin) + step * (len(rows) + 1)), :width]
     cv2.addWeighted(panel, 0.3, panel, 0.0, 8.0, dst=panel)
-    for row, line in enumerate(lines):
-        cv2.putText(
-            rgb, line, (step // 2, step * (row + 1)), cv2.FONT_HERSHEY_SIMPLEX,
-            max(0.4, 0.65 * scale), (245, 245, 245), max(1, round(1.4 * scale)), cv2.LINE_AA,
-        )  # fmt: skip
+    for number, row in enumerate(rows, 1):
+        for start, text in zip(starts, row, strict=False):
+            at = (round(margin + scale * start), round(margin) + step * number)
+            thickness = max(1, round(2.2 * scale))
+            cv2.putText(rgb, text, at, font, scale, (245, 245, 245), thickness, cv2.LINE_AA)
     return rgb

@@ -36,7 +36,8 @@ def _read(width: int, height: int, slot: LatestSlot[Rgb]) -> None:
 def main(width: int, height: int) -> int:
     """Shows pictures until the input ends or the window is closed."""
     try:
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        # GUI_NORMAL: without the row of image tools that Qt would put above the picture.
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.resizeWindow(_TITLE, width, height)
         cv2.imshow(_TITLE, np.zeros((height, width, 3), np.uint8))
         cv2.waitKey(1)

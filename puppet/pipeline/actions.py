@@ -27,7 +27,7 @@ from puppet.pipeline.commands import (
 from puppet.pipeline.events import Events, Kind
 from puppet.pipeline.parts import Parts
 
-KEY_LINES = tuple(f"{'space' if key == ' ' else key}  {what}" for key, (_, what) in KEYS.items())
+KEY_LINES = tuple(f"{'space' if key == ' ' else key}\t{what}" for key, (_, what) in KEYS.items())
 _Switch: TypeAlias = tuple[tuple[Kind, str], tuple[Kind, str]]
 _PAUSED: _Switch = (("paused", "Paused: the portrait rests."), ("resumed", "Going on."))
 _PANIC: _Switch = (

@@ -130,7 +130,7 @@ Command: TypeAlias = (
 
 KEYS: Mapping[str, tuple[Command, str]] = {
     "c": (Recalibrate(), "recalibrate: look straight ahead with a relaxed face for a second"),
-    " ": (Pause(), "pause and go on (space)"),
+    " ": (Pause(), "pause and go on"),
     "m": (MirrorPreview(), "mirror this preview (the other outputs stay as they are)"),
     "n": (NextAvatar(), "next avatar"),
     "l": (LabelSize(), "label size"),
