@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import statistics
 import threading
 import time
+from itertools import pairwise
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from puppet.capture.played import PlayedSource
 from puppet.capture.video import video_recording
 from puppet.cli.options import parse_size
 from puppet.compose.settings import ComposeSettings
+from puppet.contract import Picture
 from puppet.pipeline.demo import demo_avatar
 from puppet.pipeline.events import Event as Happened
 from puppet.pipeline.opening import Openers
@@ -35,7 +38,8 @@ from puppet.pipeline.settings import LiveSettings, Look
 from puppet.studio.control import Studio
 from puppet.studio.server import StudioServer
 
-SETTLE_S = 0.7
+SETTLE_S = 0.5
+FADE_MS = 400.0
 
 
 def look_on(port: int, token: str, looking: Event, over: Event) -> None:
@@ -91,9 +95,36 @@ def measure_phase(studio: Studio, seconds: float) -> dict[str, float]:
     }
 
 
-def switch_times(studio: Studio, ids: list[str], rounds: int) -> list[float]:
-    """Milliseconds from the command until the first picture of the new avatar, both loaded."""
-    times = []
+class Gaps:
+    """An output that takes everything at once and notes when it came."""
+
+    name = "gaps"
+    wants_cutout = False
+
+    def __init__(self) -> None:
+        self.came: list[float] = []
+
+    def open(self, width: int, height: int, fps: float) -> None:
+        self.came.clear()
+
+    def send(self, picture: Picture) -> None:
+        self.came.append(1e3 * time.perf_counter())
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def between(self, since: float, until: float) -> list[float]:
+        """Milliseconds between one picture and the next."""
+        times = [t for t in self.came if since <= t <= until]
+        return [b - a for a, b in pairwise(times)]
+
+
+def switching(studio: Studio, gaps: Gaps, ids: list[str], rounds: int) -> dict[str, Any]:
+    """Milliseconds from the command until the first picture of the new avatar, both loaded, and
+    what an output notices of it: pictures it could not take, and the longest wait for one,
+    beside the longest waits in pauses of the same length."""
+    dropped = {s.name: s.dropped for s in studio.run.fan_out.stats()}
+    times, then, before = [], [], []
     for number in range(rounds):
         arrived = threading.Event()
 
@@ -102,21 +133,32 @@ def switch_times(studio: Studio, ids: list[str], rounds: int) -> list[float]:
                 arrived.set()
 
         studio.run.events.listen(hear)
+        now = 1e3 * time.perf_counter()
+        before.append(max(gaps.between(now - FADE_MS, now), default=math.nan))
         began = time.perf_counter()
         studio.switch_avatar(ids[(number + 1) % 2])
         if not arrived.wait(10):
             raise TimeoutError("the avatar did not change")
-        times.append(1e3 * (time.perf_counter() - began))
-        time.sleep(0.6)
-    return times
+        times.append(round(1e3 * (time.perf_counter() - began), 1))
+        time.sleep(2 * FADE_MS / 1e3)
+        then.append(max(gaps.between(now, now + FADE_MS), default=math.nan))
+    return {
+        "switch_ms": times,
+        "longest_wait_ms": [round(wait, 1) for wait in then],
+        "longest_wait_before_ms": [round(wait, 1) for wait in before],
+        "dropped_by_outputs": {
+            s.name: s.dropped - dropped[s.name] for s in studio.run.fan_out.stats()
+        },
+    }
 
 
 def measure(avatars: tuple[str, ...], pairs: int, seconds: float, look: Look) -> dict[str, Any]:
     around = environment()
     recording = retimed(video_recording(demo_clip()), 120.0)
+    gaps = Gaps()
     studio = Studio(
         LiveSettings(avatars, camera="demo", sinks=("null",), look=look, use_profile=False),
-        openers=Openers(source=lambda: PlayedSource(recording, loop=True)),
+        openers=Openers(source=lambda: PlayedSource(recording, loop=True), sinks=(gaps,)),
     )
     server = StudioServer(studio, port=0).start()
     context = multiprocessing.get_context("spawn")
@@ -134,7 +176,7 @@ def measure(avatars: tuple[str, ...], pairs: int, seconds: float, look: Look) ->
                 (watched if on else alone).append(measure_phase(studio, seconds))
         looking.clear()
         ids = [studio.gallery.id_of(name) for name in avatars[:2]]
-        switches = switch_times(studio, ids, 8) if len(ids) == 2 else []
+        switches = switching(studio, gaps, ids, 8) if len(ids) == 2 else {}
     finally:
         over.set()
         looking.set()
@@ -145,7 +187,7 @@ def measure(avatars: tuple[str, ...], pairs: int, seconds: float, look: Look) ->
 
 
 def summary(
-    alone: list[dict[str, float]], watched: list[dict[str, float]], switches: list[float]
+    alone: list[dict[str, float]], watched: list[dict[str, float]], switches: dict[str, Any]
 ) -> dict[str, Any]:
     """Medians, and the cost from them: in rate, which other load on the machine disturbs, and
     in processor time of the whole process per picture, which it disturbs less."""
@@ -161,7 +203,7 @@ def summary(
         "more_cpu_percent": round(
             100 * (on["cpu_ms_per_picture"] / off["cpu_ms_per_picture"] - 1), 2
         ),
-        "switch_ms": [round(s, 1) for s in switches],
+        **switches,
     }
 
 

@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 pytest.importorskip("fastapi")
 
-from puppet.contract import UserError
+from puppet.contract import SoundPiece, SourceError, UserError
 from puppet.studio import guard
 from puppet.studio.server import StudioServer
 from puppet.studio.sockets import DRIVER, MAX_CLIENTS, PORTRAIT
@@ -166,6 +166,8 @@ def test_background_and_label_change_the_picture(up: Running) -> None:
 def test_outputs_go_on_and_off(up: Running) -> None:
     assert up.post("/api/sinks", sink="mjpeg:0", on=True).status_code == 200
     up.until(lambda s: any(k["name"] == "mjpeg:0" and k["sent"] > 2 for k in s["sinks"]))
+    url = next(s["url"] for s in up.state()["sinks"] if s["name"] == "mjpeg:0")
+    assert b"<img" in httpx.get(url).content
     again = up.post("/api/sinks", sink="mjpeg:0", on=True)
     assert (again.status_code, "on already" in again.text) == (409, True)
     assert up.post("/api/sinks", sink="mjpeg:0", on=False).status_code == 200
@@ -186,6 +188,41 @@ def test_a_recording_shows_its_size_and_can_be_played(up: Running) -> None:
     assert done["bytes"] == path.stat().st_size > 0
     assert streams_of(path) == ["video"]
     assert up.post("/api/recording", on=False).status_code == 409
+
+
+def test_a_recording_takes_a_microphone_along(up: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    from puppet.capture import microphone
+
+    class Hum:
+        """In the place of the device: one tone, on time."""
+
+        name = "hum"
+
+        def __init__(self, wanted: str) -> None:
+            if wanted != "hum":
+                raise SourceError(f"the microphone {wanted!r} is not there; there are: hum")
+            self._heard_ns = 0
+
+        def open(self) -> None:
+            self._heard_ns = time.perf_counter_ns()
+
+        def take(self) -> list[SoundPiece]:
+            pieces, tone = [], np.sin(np.arange(480) / 8).astype(np.float32) / 2
+            while self._heard_ns + 10_000_000 <= time.perf_counter_ns():
+                pieces.append(SoundPiece(tone, self._heard_ns))
+                self._heard_ns += 10_000_000
+            return pieces
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(microphone, "Microphone", Hum)
+    refused = up.post("/api/recording", on=True, microphone="nobody")
+    assert (refused.status_code, "there are: hum" in refused.text) == (409, True)
+    assert up.post("/api/recording", on=True, microphone="hum").json()["on"]
+    up.until(lambda s: s["recording"]["seconds"] > 1.5)
+    done = up.post("/api/recording", on=False).json()
+    assert sorted(streams_of(Path(done["folder"]) / done["file"])) == ["audio", "video"]
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_loop(

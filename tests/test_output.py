@@ -768,6 +768,21 @@ def test_only_composed_pictures_can_leave() -> None:
     assert probe.seen == []
 
 
+def test_what_is_now_is_not_hidden_by_what_was() -> None:
+    now = [0]
+    fan = FanOut(WIDTH, HEIGHT, FPS, clock=lambda: now[0])
+    sink = NullSink()
+    fan.add(sink)
+    for i in range(20):
+        now[0] += 1000 * MS
+        late_ms = 400 if i < 16 else 40  # a slow runtime, then a fast one
+        fan.send(Picture(picture(i).rgb, now[0] - late_ms * MS, i))
+        wait_until(lambda wanted=i + 1: fan.stats()[0].sent == wanted)  # type: ignore[misc]
+    assert fan.stats()[0].age_ms.p50 == 400
+    assert fan.stats(4)[0].age_ms.p50 == 40
+    fan.close()
+
+
 def test_age_is_from_capture_to_sent() -> None:
     fan = FanOut(WIDTH, HEIGHT, FPS, clock=lambda: 1_025 * MS)
     fan.add(NullSink())

@@ -117,9 +117,10 @@ class FanOut:
         found = {c.sink.name: getattr(c.sink, "url", None) for c in self._channels}
         return {name: url for name, url in found.items() if url is not None}
 
-    def stats(self) -> tuple[SinkStats, ...]:
-        """Of all sinks, removed ones first."""
-        return (*self._gone, *(c.stats() for c in self._channels))
+    def stats(self, last: int | None = None) -> tuple[SinkStats, ...]:
+        """Of all sinks, removed ones first; times of those that are on over the newest `last`
+        pictures, or over all of them."""
+        return (*self._gone, *(c.stats(last) for c in self._channels))
 
     def close(self, timeout_s: float = 10.0) -> tuple[str, ...]:
         """Ends all sinks together; what was sent is kept. Idempotent.
@@ -182,10 +183,10 @@ class _Channel:
         self.ask_to_end()
         return self._worker.join(timeout_s)
 
-    def stats(self) -> SinkStats:
+    def stats(self, last: int | None = None) -> SinkStats:
         return SinkStats(
             self.sink.name, self._sent, self._slot.dropped, self._repeated,
-            self._ages.percentiles(), self._sends.percentiles(),
+            self._ages.percentiles(last), self._sends.percentiles(last),
             None if self.error is None else str(self.error),
         )  # fmt: skip
 

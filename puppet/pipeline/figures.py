@@ -8,7 +8,7 @@ from puppet.flow import LatestSlot
 from puppet.output import SinkStats
 from puppet.pipeline.parts import Parts
 from puppet.pipeline.report import Report, SinkReport, StageTimes, label_line
-from puppet.pipeline.status import Status
+from puppet.pipeline.status import RECENT, Status
 from puppet.pipeline.tally import Tally
 
 Slots: TypeAlias = tuple[LatestSlot[Any], ...]
@@ -44,7 +44,7 @@ def status_of(parts: Parts, slots: Slots, tally: Tally) -> Status:
     """How the run is doing now; from any thread."""
     performer, driver = parts.performer, parts.performer.driver
     neutral = driver.neutral
-    sinks = parts.fan_out.stats()
+    sinks = parts.fan_out.stats(RECENT)
     return Status(
         avatar=parts.cast.playing,
         avatars=parts.cast.names,

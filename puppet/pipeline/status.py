@@ -8,6 +8,9 @@ from puppet.compose.settings import LabelSettings
 from puppet.pipeline.report import SinkReport
 from puppet.retarget import RetargetSettings
 
+RECENT = 150
+"""Pictures over which "now" is taken: five seconds at 30 per second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Status:

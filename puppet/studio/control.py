@@ -42,13 +42,13 @@ from puppet.pipeline.live import LiveRun
 from puppet.pipeline.opening import Openers, microphone_for, open_camera
 from puppet.pipeline.opening import open_tracker as open_this_tracker
 from puppet.pipeline.settings import LiveSettings
-from puppet.pipeline.status import Status
+from puppet.pipeline.status import RECENT, Status
 from puppet.retarget.expressions import presets
 from puppet.studio.errors import Busy, Conflict, Forbidden, NotFound
 from puppet.studio.gallery import Gallery
 from puppet.studio.recorder import Recorder, RecordingStatus
 from puppet.studio.source import SwitchableSource
-from puppet.studio.taps import RECENT, DriverTap, PanelSink, TappedTracker
+from puppet.studio.taps import DriverTap, PanelSink, TappedTracker
 
 SINKS = ("virtual", "overlay", "mjpeg", "preview")
 """Outputs that can be switched on from the panel; files are the recorder's."""
@@ -119,10 +119,11 @@ class Studio:
         return Figures(self.run.stage_times(RECENT), self.panel.ages.percentiles())
 
     def sound_delay_ms(self) -> int | None:
-        """How late the picture is where it goes: the middle age at the latest output, or in the
-        panel while there is no other. None before anything was measured."""
-        own = (self.panel.name, self.recorder.name)
-        ages = [s.age_ms.p50 for s in self.run.fan_out.stats() if s.name not in own]
+        """How late the picture is now where it goes: the middle age at the latest output that is
+        on, or in the panel while there is no other. None before anything was measured."""
+        fan_out = self.run.fan_out
+        there = set(fan_out.names) - {self.panel.name, self.recorder.name}
+        ages = [s.age_ms.p50 for s in fan_out.stats(RECENT) if s.name in there and not s.error]
         measured = [age for age in ages if not math.isnan(age)]
         late = max(measured, default=self.panel.ages.percentiles().p50)
         return None if math.isnan(late) else round(late)

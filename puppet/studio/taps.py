@@ -10,9 +10,7 @@ import time
 
 from puppet.contract import Frame, Observation, Picture, Rgb, Tracker
 from puppet.flow import AgeStats, RateMeter
-
-RECENT = 150
-"""Pictures over which the panel's ages are taken: five seconds at 30 per second."""
+from puppet.pipeline.status import RECENT
 
 
 class PanelSink:
