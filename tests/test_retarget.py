@@ -23,7 +23,7 @@ from puppet.retarget import (
     rest_face,
     save_profile,
 )
-from puppet.retarget.openings import EYES, eye_openness, gaze, lip_gaps, mouth_width
+from puppet.retarget.openings import EYES, eye_openness, gaze, lids_at_glance, lip_gaps, mouth_width
 from puppet.retarget.pose import fit_pose, to_vector
 from puppet.retarget.smoothing import OneEuroFilter, Smoothing
 from tests.faces import face
@@ -129,6 +129,17 @@ def test_gaze_follows() -> None:
         toward_nose = np.sign(rest[eye.inner, 0] - rest[eye.outer, 0])
         moved = (gaze(shape, eye) - gaze(rest, eye))[0] * toward_nose
         assert 0.05 < moved < 0.15
+
+
+def test_a_glance_to_the_side_is_no_squint_but_winks_and_blinks_stay() -> None:
+    # The subject's left eye looks to the temple and is seen a third less open.
+    aside = np.array(((0.16, 0.0), (-0.16, 0.0)))
+    np.testing.assert_allclose(lids_at_glance(np.array((1.0, 0.7)), aside), (1.0, 1.0))
+    np.testing.assert_allclose(lids_at_glance(np.array((0.7, 1.0)), aside[::-1]), (1.0, 1.0))
+    np.testing.assert_allclose(lids_at_glance(np.array((1.0, 0.7)), aside * 0), (1.0, 0.7))
+    np.testing.assert_allclose(lids_at_glance(np.array((0.7, 1.0)), aside), (0.7, 1.0))
+    for lids in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
+        np.testing.assert_allclose(lids_at_glance(np.array(lids), aside), lids)
 
 
 def test_relative_pose_adds_to_the_portraits_own() -> None:

@@ -18,6 +18,10 @@ Shape = NDArray[np.float64]
 
 LOWER_LID_SHARE = 0.15
 """Part of a blink's way that the lower lid goes."""
+GLANCE = 0.12
+"""Gaze, in eye widths, from which on an eye looks well to the side."""
+WINK = (0.4, 0.8)
+"""Difference of two eyes' openings that is none yet, and one that is surely one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,20 @@ def gaze(shape: Shape, eye: Eye) -> NDArray[np.float64]:
     along, across, width = _eye_axes(shape, eye)
     offset = shape[eye.iris[0]] - (shape[eye.inner] + shape[eye.outer]) / 2
     return np.array((offset @ along, offset @ across)) / width
+
+
+def lids_at_glance(lids: NDArray[np.float64], looks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2,) lid openings, the eye that looks outwards freed of the tracker's error.
+
+    `looks` (2, 2) as `gaze`, from rest. MediaPipe draws the lids of an eye that looks to the
+    temple closer together, by up to a third of the opening, though both lids stay up: that would
+    be a squint on the portrait. A wider difference is a wink, and stays.
+    """
+    turned = np.clip(-looks[:, 0] / GLANCE, 0, 1)  # `along` points to the nose
+    missing = np.maximum(lids[::-1] - lids, 0)
+    wink = np.clip((missing - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)
+    lifted: NDArray[np.float64] = lids + turned * missing * (1 - wink)
+    return lifted
 
 
 def lip_gaps(shape: Shape) -> NDArray[np.float64]:

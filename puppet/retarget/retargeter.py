@@ -20,6 +20,7 @@ from puppet.retarget.openings import (
     EYES,
     eye_openness,
     gaze,
+    lids_at_glance,
     lip_gaps,
     mouth_width,
     set_eye,
@@ -147,11 +148,12 @@ class Retargeter:
         sideways = (looks[0, 0] - looks[1, 0]) / 2  # along points to the nose on both sides
         looks[:, 0] = 0.7 * np.array((sideways, -sideways)) + 0.3 * looks[:, 0]
         limit = np.array((0.22, 0.14))
-        looks = soft_limit(self._filters["gaze"](looks, at_ns) * settings.gaze, limit)
-        for eye, turn in zip(EYES, looks, strict=True):
-            share = eye_openness(seen, eye) / eye_openness(neutral, eye)
-            lids = np.clip((share - CLOSED_LIDS) / (1 - CLOSED_LIDS), 0, WIDEST_EYES)
-            set_eye(shape, self._rest, eye, float(lids), turn)
+        glance = self._filters["gaze"](looks, at_ns)
+        looks = soft_limit(glance * settings.gaze, limit)
+        shares = np.array([eye_openness(seen, eye) / eye_openness(neutral, eye) for eye in EYES])
+        lids = np.clip((shares - CLOSED_LIDS) / (1 - CLOSED_LIDS), 0, WIDEST_EYES)
+        for eye, open_by, turn in zip(EYES, lids_at_glance(lids, glance), looks, strict=True):
+            set_eye(shape, self._rest, eye, float(open_by), turn)
 
         gaps = lip_gaps(shape)
         seen_gap = float(np.max(lip_gaps(seen))) / mouth_width(seen)
