@@ -235,11 +235,16 @@ def test_a_full_disk_ends_the_recording_and_not_the_loop(
         raise SinkError("the disk is full")
 
     up.post("/api/recording", on=True)
+    up.until(lambda s: s["recording"]["bytes"] > 0)
     monkeypatch.setattr(video.VideoWriter, "add", full)
-    state = up.until(lambda s: s["recording"]["error"] is not None)
-    assert "full" in state["recording"]["error"]
-    assert not state["recording"]["on"]
+    broken = up.until(lambda s: s["recording"]["error"] is not None)["recording"]
+    assert "full" in broken["error"]
+    assert not broken["on"]
     up.goes_on()
+    later = up.state()["recording"]
+    assert later["seconds"] == broken["seconds"] > 0, "the recording does not grow any more"
+    kept = Path(later["folder"]) / later["file"]
+    assert later["bytes"] == kept.stat().st_size > 0, "what is told is the file that is there"
     assert up.post("/api/recording", on=False).status_code == 200
 
 

@@ -28,31 +28,35 @@ class FileSink:
         sound is recorded along (see VideoWriter). `microphone`: opened and closed here; what it
         hears is recorded with the pictures of the same moment."""
         self.name = f"file:{path}"
-        self._path = path
+        self.path = path
         self._sound_from = sound_from
         self._microphone = microphone
         self._writer: VideoWriter | None = None
         self._first_ns: int | None = None
+        self._part: Path | None = None
+        self.seconds = 0.0
+        """How long the recording is."""
 
     @property
-    def part(self) -> Path | None:
-        """Where the recording is while it goes on."""
-        return None if self._writer is None else self._writer.part
+    def written(self) -> Path:
+        """Where the recording is: while it goes on, finished, or broken off."""
+        return self._part if self._part is not None and self._part.exists() else self.path
 
     def open(self, width: int, height: int, fps: float) -> None:
-        if self._path.is_dir():
-            raise SinkError(f"cannot write the video {self._path}: that is a folder")
+        if self.path.is_dir():
+            raise SinkError(f"cannot write the video {self.path}: that is a folder")
         self._first_ns = None
         microphone = self._microphone
         try:
             if microphone is not None:
                 microphone.open()
             self._writer = VideoWriter(
-                self._path, width, height, fps,
+                self.path, width, height, fps,
                 audio_from=self._sound_from,
                 listen=None if microphone is None else self._heard,
                 fast=True,
             )  # fmt: skip
+            self._part = self._writer.part
         except SourceError as error:
             raise SinkError(str(error)) from error
         finally:
@@ -68,11 +72,13 @@ class FileSink:
 
     def send(self, picture: Picture) -> None:
         if self._writer is None:
-            raise SinkError(f"the recording {self._path} is not open")
+            raise SinkError(f"the recording {self.path} is not open")
         if self._first_ns is None:
             self._first_ns = picture.captured_at_ns
+        at_s = (picture.captured_at_ns - self._first_ns) / 1e9
         try:
-            self._writer.add(picture.rgb, (picture.captured_at_ns - self._first_ns) / 1e9)
+            self._writer.add(picture.rgb, at_s)
+            self.seconds = max(self.seconds, at_s)
         except SinkError:
             writer, self._writer = self._writer, None
             writer.abandon()

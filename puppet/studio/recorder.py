@@ -45,8 +45,6 @@ class Recorder:
         self._folder = folder
         self._lock = threading.Lock()
         self._sink: FileSink | None = None
-        self._path: Path | None = None
-        self._began = 0.0
         self._last = RecordingStatus()
 
     @property
@@ -79,7 +77,7 @@ class Recorder:
             path = _free_path(folder, form)
             sink = FileSink(path, microphone=heard)
             fan_out.add(sink)
-            self._sink, self._path, self._began = sink, path, time.monotonic()
+            self._sink = sink
         return self.status(fan_out)
 
     def stop(self, fan_out: FanOut) -> RecordingStatus:
@@ -91,37 +89,38 @@ class Recorder:
             return self._last
 
     def status(self, fan_out: FanOut) -> RecordingStatus:
-        sink, path = self._sink, self._path
-        if sink is None or path is None:
+        sink = self._sink
+        if sink is None:
             return self._last
-        error = self._error(fan_out)
-        return RecordingStatus(
-            error is None,
-            path.name,
-            str(path.parent),
-            time.monotonic() - self._began,
-            _size_of(sink.part or path),
-            error,
-        )
+        return _told(sink, self._error(fan_out), over=False)
 
     def _finish(self, fan_out: FanOut) -> None:
-        sink, path = self._sink, self._path
-        if sink is None or path is None:
+        sink = self._sink
+        if sink is None:
             return
-        part, error = sink.part, self._error(fan_out)
-        seconds = time.monotonic() - self._began
+        error = self._error(fan_out)
         with contextlib.suppress(UserError):
             fan_out.remove(sink.name)
         self._sink = None
-        written = path if path.exists() else part
-        size = 0 if written is None else _size_of(written)
-        name = path.name if written is None else written.name
-        self._last = RecordingStatus(False, name, str(path.parent), seconds, size, error)
+        self._last = _told(sink, error, over=True)
 
     def _error(self, fan_out: FanOut) -> str | None:
         name = self.name
         found = [s.error for s in fan_out.stats() if s.name == name]
         return found[-1] if found else None
+
+
+def _told(sink: FileSink, error: str | None, *, over: bool) -> RecordingStatus:
+    """While it goes on, the file is called as it will be called."""
+    on = error is None and not over
+    return RecordingStatus(
+        on,
+        (sink.path if on else sink.written).name,
+        str(sink.path.parent),
+        sink.seconds,
+        _size_of(sink.written),
+        error,
+    )
 
 
 def _free_path(folder: Path, form: str) -> Path:
