@@ -259,10 +259,13 @@ def test_a_signal_ends_a_run_with_a_playable_file(
     number: signal.Signals, world: Path, tmp_path: Path
 ) -> None:
     out, report = tmp_path / "out.mp4", tmp_path / "report.json"
+    # Under nohup or in the background the tests themselves ignore it, and so would the program.
+    before = signal.signal(number, signal.SIG_DFL)
     process = started(
         "run", "-a", world / "astronaut.avatar", "-c", world / "driver.mp4",
         "-s", f"file:{out}", "--report", report,
     )  # fmt: skip
+    signal.signal(number, before)
     part = tmp_path / "out.part.mp4"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (part.exists() and part.stat().st_size > 30_000):
