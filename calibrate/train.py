@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
+import calibrate.triton_first  # noqa: F401 (for its effect)
 from calibrate.combine import SeveralSources
 from calibrate.data import PairDataset, open_cache
 from calibrate.discriminator import PatchDiscriminator

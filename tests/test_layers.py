@@ -81,6 +81,19 @@ def readme_commands() -> list[str]:
     return [block.strip() for block in re.findall(r"^```sh\n(.*?)^```$", README, re.M | re.S)]
 
 
+def test_what_trains_loads_triton_before_anything_draws(tmp_path: Path) -> None:
+    """Triton after Mesa's LLVM, which MediaPipe loads, ends the process without a word."""
+    (tmp_path / "triton.py").write_text("", encoding="utf-8")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import calibrate.triton_first"
+    assert "triton" in loaded_after(code)
+    assert (
+        "MODULE True"
+        in run_python(
+            "import sys, calibrate.tune\nprint('MODULE', 'calibrate.triton_first' in sys.modules)"
+        ).stdout
+    )
+
+
 def test_readme_has_exactly_the_two_commands_of_a_newcomer() -> None:
     try_it, test_it = readme_commands()
     assert "puppet demo" in try_it
