@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -505,6 +506,31 @@ def test_a_viewer_that_talks_nonsense_is_let_go(up: Running, message: str) -> No
         with pytest.raises(ConnectionClosed):
             viewer.recv(timeout=20)
     up.goes_on(2)
+
+
+def test_panic_does_not_wait_for_slow_devices(up: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many callers as the server has threads wait for cameras that do not answer."""
+    answer = threading.Event()
+
+    def hang() -> list[object]:
+        answer.wait(30)
+        return []
+
+    monkeypatch.setattr(up.studio, "cameras", hang)
+    with ThreadPoolExecutor(44) as callers:
+        waiting = [callers.submit(up.call, "GET", "/api/cameras") for _ in range(44)]
+        time.sleep(1.0)
+        try:
+            began = time.monotonic()
+            assert up.post("/api/panic", on=True).status_code == 200
+            up.until(lambda s: s["panic"])
+            assert time.monotonic() - began < 10
+            assert not any(w.done() for w in waiting)
+        finally:
+            answer.set()
+        assert {w.result().status_code for w in waiting} == {200}
+    up.post("/api/panic", on=False)
+    up.until(lambda s: not s["panic"])
 
 
 def test_load_on_loopback_is_answered_and_the_loop_goes_on(up: Running) -> None:

@@ -1,5 +1,10 @@
 """The control API over HTTP. Every route is one call of `Studio`.
 
+Routes that only hand something to the loop, or tell how it does, are coroutines: they run on the
+server's own thread, are never behind a camera that is being opened (panic must not wait), and many
+callers do not become many threads that take turns with the loop. Those that touch the disk, a
+device or another program get a thread.
+
 This module does not postpone annotations: FastAPI reads them.
 """
 
@@ -91,12 +96,12 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 def _add_state(app: FastAPI, studio: Studio) -> None:
     @app.get("/api/state", tags=["state"])
-    def state() -> m.State:
+    async def state() -> m.State:
         """Everything at once."""
         return m.state_of(studio)
 
     @app.post("/api/quit", tags=["state"])
-    def quit_() -> m.Done:
+    async def quit_() -> m.Done:
         """Ends the run; recordings are finished."""
         studio.run.stop()
         return m.Done()
@@ -143,7 +148,7 @@ def _add_avatars(app: FastAPI, studio: Studio) -> None:
         return m.Done()
 
     @app.post("/api/avatar/next", tags=["avatars"])
-    def following() -> m.Done:
+    async def following() -> m.Done:
         """The next avatar of the run."""
         studio.next_avatar()
         return m.Done()
@@ -157,18 +162,18 @@ def _add_driver(app: FastAPI, studio: Studio) -> None:
         return m.Done()
 
     @app.get("/api/expressions", tags=["driver"])
-    def expressions() -> list[str]:
+    async def expressions() -> list[str]:
         """What /api/expression takes."""
         return list(presets())
 
     @app.post("/api/expression", tags=["driver"])
-    def expression(body: m.WantExpression) -> m.Done:
+    async def expression(body: m.WantExpression) -> m.Done:
         """An expression over what you do: for hot-keys."""
         studio.express(body.name, body.seconds, body.strength)
         return m.Done()
 
     @app.patch("/api/sliders", tags=["driver"])
-    def sliders(body: m.Sliders) -> m.Done:
+    async def sliders(body: m.Sliders) -> m.Done:
         """Strengths and smoothing."""
         changes = body.model_dump(exclude_none=True)
         if changes:
@@ -188,7 +193,7 @@ def _add_driver(app: FastAPI, studio: Studio) -> None:
         return m.Done()
 
     @app.post("/api/driver-picture", tags=["driver"])
-    def driver_picture(body: m.OnOff) -> m.Done:
+    async def driver_picture(body: m.OnOff) -> m.Done:
         """Your own picture under the landmarks, in the panel only; never over a network."""
         studio.show_driver_picture(body.on)
         return m.Done()
@@ -196,19 +201,19 @@ def _add_driver(app: FastAPI, studio: Studio) -> None:
 
 def _add_picture(app: FastAPI, studio: Studio) -> None:
     @app.post("/api/pause", tags=["picture"])
-    def pause(body: m.Switch) -> m.Done:
+    async def pause(body: m.Switch) -> m.Done:
         """The portrait rests and blinks."""
         studio.pause(body.on)
         return m.Done()
 
     @app.post("/api/panic", tags=["picture"])
-    def panic(body: m.Switch) -> m.Done:
+    async def panic(body: m.Switch) -> m.Done:
         """The slate on every output, at once."""
         studio.panic(body.on)
         return m.Done()
 
     @app.post("/api/background", tags=["picture"])
-    def background(body: m.WantBackground) -> m.Done:
+    async def background(body: m.WantBackground) -> m.Done:
         """Original, a colour, blurred or transparent."""
         red, green, blue = bytes.fromhex(body.colour[1:])
         if body.kind == "image":
@@ -227,13 +232,13 @@ def _add_picture(app: FastAPI, studio: Studio) -> None:
         return m.Done()
 
     @app.post("/api/label", tags=["picture"])
-    def label(body: m.WantLabel) -> m.Done:
+    async def label(body: m.WantLabel) -> m.Done:
         """The visible AI label: its size and corner. It cannot be switched off here."""
         studio.set_label(body.size, body.corner)
         return m.Done()
 
     @app.post("/api/mirror", tags=["picture"])
-    def mirror(body: m.Switch) -> m.Done:
+    async def mirror(body: m.Switch) -> m.Done:
         """Mirrors the previews, and only them."""
         studio.mirror(body.on)
         return m.Done()

@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 export function showSound({ sound_delay_ms: delay }) {
   const line = $("sound");
   if (delay === null) { line.textContent = "Sound: nothing measured yet."; return; }
-  line.innerHTML = "Sound: delay your microphone by <b></b>.";
+  line.innerHTML = "Sync offset to enter for your microphone: <b></b>";
   line.querySelector("b").textContent = `${delay}\u00a0ms`;
   line.title = "OBS: Advanced Audio Properties, Sync Offset";
 }
