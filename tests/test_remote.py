@@ -613,6 +613,7 @@ def test_remote_is_on_request_only() -> None:
         "pose_strength": None,
         "label_size": "medium",
         "label_elsewhere": None,
+        "label_language": "en",
         "require_gpu": False,
     }
     look = look_of(**options, runtime="remote", server="gpu-box:8001")

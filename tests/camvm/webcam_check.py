@@ -106,7 +106,7 @@ def check_never_there() -> Result:
             said[spec] = "opened"
         except SourceError as error:
             said[spec] = str(error)
-    remedies = ("there is no camera 7", "not plugged in", "no camera is called", "nothing feeds")
+    remedies = ("there is no camera 7", "not plugged in", "no camera of that name", "nothing feeds")
     ok = all(r in s for r, s in zip(remedies, said.values(), strict=True))
     return {"said": said, "ok": ok}
 
