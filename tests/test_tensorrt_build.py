@@ -41,7 +41,7 @@ except RuntimeUnavailable as missing:
 NO_WORK = ("signal", "wait")
 MOST_KERNELS = {"small": 54, "base": 58}
 MOST_RUNTIME_FUNCTIONS = {"small": 0, "base": 1}
-MOST_BYTES = {"small": 8_000_000, "base": 11_000_000}
+MOST_BYTES = {"small": 13_000_000, "base": 16_000_000}  # 5 MB of them sampling grids
 
 
 @pytest.fixture(scope="module", params=["small", "base"])
@@ -74,7 +74,7 @@ def test_layers_are_fused_kernels_in_half_precision(engine: BuiltEngine, tier: s
 
 def test_positions_and_pixels_stay_in_float32(engine: BuiltEngine) -> None:
     sampled = [x for x in engine.layers if "Grid" in x.name and "Cast" not in x.name]
-    assert len(sampled) >= 3
+    assert len(sampled) >= 2  # the builder fuses the samplings of positions into one kernel
     for layer in sampled:
         assert set(re.findall(r"Datatype: (\w+)", layer.outputs)) == {"Float"}, layer
     assert "UInt8" in engine.layers[-1].outputs
