@@ -76,6 +76,7 @@ def calibrate(
             "\"pip install 'webcam-puppet[calibrate]'\"."
         ) from error
     from calibrate.pictures import gather
+    from calibrate.precision import bf16_is_quicker
     from calibrate.tune import TuneSettings
     from puppet.cli.show import console
 
@@ -94,8 +95,7 @@ def calibrate(
         minutes=max(minutes / 4, minutes - spent - _OVERHEAD_MINUTES),
         steps=400 if number == 1 else 1200,
         threads=threads,
-        # Nobody gains from bf16 on a CPU that emulates it.
-        bf16=torch.cuda.is_available() or _fast_bf16(),
+        bf16=bf16_is_quicker(next(network.parameters()).device),
     )
     sheet = preview or Path(tempfile.gettempdir()) / f"{avatar.name}-calibration.png"
     tuned = _tune_with_bar(network, clip, settings, sheet, out)
@@ -185,9 +185,3 @@ def write_picture(path: Path, rgb: NDArray[np.uint8]) -> None:
     part = path.with_name(f".{path.stem}.part.png")
     if cv2.imwrite(str(part), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)):
         os.replace(part, path)
-
-
-def _fast_bf16() -> bool:
-    import torch
-
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -40,6 +40,10 @@ from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_P
 _LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]
 _TELLING = np.ones((478, 1), np.float32)
 """What a landmark's change counts when pairs are chosen."""
+_EYES_AND_MOUTH = [33, 263, 61, 291]
+"""Corners."""
+WINDOW = 128
+"""Side, in pixels, of what is judged closely: eyes and mouth fit in."""
 _TELLING[[*LIPS_INNER, *LIPS_OUTER, *_LIDS, *range(468, 478)]] = 8.0
 
 
@@ -73,7 +77,8 @@ class PairDataset(Dataset[dict[str, Any]]):
     """Samples as dictionaries of arrays:
 
     portrait (256, 256, 3), matte, background (256, 256, 3), portrait_contours (256, 256, 3),
-    contours (256, 256, 3), target (256, 256, 3), target_matte: uint8; motion (128, 128, 2) float32.
+    contours (256, 256, 3), target (256, 256, 3), target_matte: uint8; motion (128, 128, 2) float32;
+    window (2,) int64, first row and column of the WINDOW pixels square that is judged closely.
     In `foreground_share` of the samples the portrait's background is replaced by the person's own
     colours carried on, so that only alpha can show what lies behind.
     With several sources also extra (sources - 1, 256, 256, 4) uint8, other pictures of the person
@@ -116,6 +121,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         sample = as_sample(portrait, target)
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
+        sample["window"] = _random_window(target.points, rng)
         return sample | extra_sources(portrait, more, self._sources - 1)
 
     def _pair(self, rng: np.random.Generator) -> list[Cut]:
@@ -170,6 +176,21 @@ class PairDataset(Dataset[dict[str, Any]]):
         return [_before(each, np.asarray(scene, np.uint8)) for each in cuts]
 
 
+def window_around(centre: NDArray[np.float32]) -> NDArray[np.int64]:
+    """First row and column of the window around (x, y) in [-1, 1], moved inside the picture."""
+    column, row = (centre + 1) * (SIZE / 2) - WINDOW / 2
+    return np.clip(np.rint((row, column)), 0, SIZE - WINDOW).astype(np.int64)
+
+
+def _random_window(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Mostly around eyes and mouth, give or take; else anywhere, so that hair and the room are
+    judged too."""
+    if rng.random() < 0.25:
+        return rng.integers(0, SIZE - WINDOW + 1, 2)
+    centre = points[_EYES_AND_MOUTH, :2].mean(0) + rng.normal(0, 0.1, 2)
+    return window_around(centre.astype(np.float32))
+
+
 def as_sample(portrait: Cut, target: Cut) -> dict[str, Any]:
     """Draws what the live loop would draw for this pair."""
     return {
@@ -181,6 +202,7 @@ def as_sample(portrait: Cut, target: Cut) -> dict[str, Any]:
         "motion": coarse_motion(target.points, portrait.points),
         "target": target.rgb,
         "target_matte": target.matte,
+        "window": window_around(target.points[_EYES_AND_MOUTH, :2].mean(0)),
     }
 
 

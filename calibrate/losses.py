@@ -107,6 +107,16 @@ def perceptual_loss(result: list[Tensor], truth: list[Tensor], weight: Tensor) -
     return total / len(result)
 
 
+def windows(pictures: Tensor, corners: Tensor, size: int) -> Tensor:
+    """The square of `size` pixels of each picture (B, C, H, W) whose first row and column are
+    `corners` (B, 2)."""
+    cut = [
+        picture[:, row : row + size, column : column + size]
+        for picture, (row, column) in zip(pictures, corners.tolist(), strict=True)
+    ]
+    return torch.stack(cut).contiguous(memory_format=torch.channels_last)
+
+
 def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Mean absolute difference of (B, 3, H, W) pictures under weights (B, 1, H, W).
 

@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, Subset
 
 import calibrate.triton_first  # noqa: F401 (for its effect)
 from calibrate.combine import SeveralSources
-from calibrate.data import PairDataset, open_cache
+from calibrate.data import WINDOW, PairDataset, open_cache
 from calibrate.discriminator import PatchDiscriminator
 from calibrate.losses import (
     SqueezeNetFeatures,
@@ -45,7 +45,9 @@ from calibrate.losses import (
     multiscale_l1,
     perceptual_loss,
     weighted_l1,
+    windows,
 )
+from calibrate.precision import bf16_is_quicker
 from engines.network import Moved, Network
 from engines.weights import write_weights
 from puppet.draw import DRAW_STYLE
@@ -107,7 +109,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     last = min(recipe.steps, run.step + given.max_steps)
     loader = open_loader(given, run.step, last, place)
-    mixed = torch.autocast(place.device.type, torch.bfloat16) if given.bf16 else nullcontext()
+    bf16 = bf16_is_quicker(place.device) if given.bf16 is None else given.bf16
+    bf16 = agree(float(bf16), place) > 0
+    mixed = torch.autocast(place.device.type, torch.bfloat16) if bf16 else nullcontext()
     log = CsvLog(given.out / "log.csv") if place.rank == 0 else None
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
@@ -251,11 +255,15 @@ class Run:
         weight = attention(batch["contours"], recipe.attention, recipe.attention)
         terms = {"l1": recipe.l1 * multiscale_l1(result, truth, weight)}
         if self.perceptual is not None:
+            # A part of the picture: the whole would take a third of a step on a CPU.
+            seen, wanted, near_weight = (
+                windows(x, batch["window"], WINDOW) for x in (result, truth, weight)
+            )
             with mixed:
                 with torch.no_grad():
-                    truth_features = self.perceptual(truth)
-                result_features = self.perceptual(result)
-            near = perceptual_loss(result_features, truth_features, weight)
+                    truth_features = self.perceptual(wanted)
+                result_features = self.perceptual(seen)
+            near = perceptual_loss(result_features, truth_features, near_weight)
             terms["perceptual"] = recipe.perceptual * near
         else:
             terms["edges"] = 0.5 * recipe.l1 * edge_loss(result, truth, weight)
@@ -345,7 +353,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--log-every", type=int, default=20)
     parser.add_argument("--workers", type=int, default=1, help="processes that prepare samples")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
-    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--bf16", action=argparse.BooleanOptionalAction, help="or float32; else the quicker here"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     for field in fields(Recipe):
         option = "--" + field.name.replace("_", "-")
@@ -371,6 +381,7 @@ def to_device(raw: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]
         "motion": raw["motion"].to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous(),
         "target": picture("target"),
         "target_matte": picture("target_matte"),
+        "window": raw["window"],  # stays here: it addresses memory
     }
     if "extra" in raw:
         extra = raw["extra"].to(device, non_blocking=True)
@@ -394,11 +405,11 @@ def average_gradients(module: nn.Module, world: int) -> None:
             parameter.grad /= world
 
 
-def agree(share: float, place: Place) -> float:
-    """The largest share of all processes, on every one: none may stop, or learn, by its own."""
+def agree(value: float, place: Place) -> float:
+    """The largest value of all processes, on every one: none may stop, or learn, by its own."""
     if place.world == 1:
-        return share
-    largest = torch.tensor(share, device=place.device)
+        return value
+    largest = torch.tensor(value, device=place.device)
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return float(largest.item())
 

@@ -32,6 +32,7 @@ from engines.parity import (
     reference_portrait,
     reference_portrait_arrays,
 )
+from engines.runtime_openvino import quickest
 from engines.runtimes import _open_checked, candidates, choose_generator
 from engines.takeover import TakeoverGenerator, open_at_once
 from engines.ways import Way, Wish, usable_ways, ways
@@ -374,6 +375,21 @@ class TestChoice:
         assert choice.generator.info.precision == "f32"
         assert "1 thread)" in choice.generator.info.device
         choice.generator.close()
+
+    def test_the_quickest_of_compiled_graphs_is_taken(self) -> None:
+        openvino = pytest.importorskip("openvino")
+        core = openvino.Core()
+        compiled = [
+            core.compile_model(core.read_model(model.generator("f32").data), "CPU")
+            for model in (random_model(), CoarseModel())  # one computes fifty times more
+        ]
+        assert quickest(compiled) is compiled[1]
+        assert quickest(compiled[::-1]) is compiled[1]
+
+    def test_a_precision_of_our_choice_is_one_the_processor_has(self, cache: EngineCache) -> None:
+        generator = choose_generator("coarse", runtime="openvino", cache=cache).generator
+        assert generator.info.precision in ("f32", "bf16")
+        generator.close()
 
     def test_no_tier_is_invented(self) -> None:
         with pytest.raises(SpecMismatch, match="huge"):

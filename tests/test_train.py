@@ -26,9 +26,9 @@ from calibrate.cuts import (
     mirror_points,
     warp_picture,
 )
-from calibrate.data import PairDataset, as_sample, open_cache
+from calibrate.data import WINDOW, PairDataset, as_sample, open_cache, window_around
 from calibrate.expression import imagined_expression
-from calibrate.losses import edge_loss, multiscale_l1, perceptual_maps
+from calibrate.losses import edge_loss, multiscale_l1, perceptual_maps, windows
 from engines.network import Network
 from puppet.draw import coarse_motion, picture_coordinates
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, RIGHT_LID_PAIRS, mean_face
@@ -242,6 +242,21 @@ def test_samples_depend_on_seed_and_index_only(cache: Path) -> None:
         assert a.keys() == b.keys()
         assert all(np.array_equal(a[k], b[k]) for k in a)
     assert not np.array_equal(one[1]["target"], one[2]["target"])
+
+
+def test_what_is_judged_closely_holds_eyes_and_mouth(astronaut: Cut) -> None:
+    row, column = as_sample(astronaut, astronaut)["window"]
+    points = (astronaut.points[[33, 263, 61, 291], :2] + 1) * (SIZE / 2) - (column, row)
+    assert (points > 0).all()
+    assert (points < WINDOW).all()
+    assert (window_around(np.array((5.0, -5.0), np.float32)) == (0, SIZE - WINDOW)).all()
+
+
+def test_windows_are_cut_where_they_are_said_to_be() -> None:
+    pictures = torch.arange(2 * 3 * 8 * 8).reshape(2, 3, 8, 8).float()
+    found = windows(pictures, torch.tensor(((1, 2), (4, 0))), 4)
+    assert torch.equal(found[0], pictures[0, :, 1:5, 2:6])
+    assert torch.equal(found[1], pictures[1, :, 4:8, 0:4])
 
 
 def test_one_source_is_the_plain_network(cache: Path) -> None:

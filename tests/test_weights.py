@@ -35,6 +35,7 @@ from engines.models import (
 )
 from engines.weights import (
     MAX_WEIGHTS_BYTES,
+    WEIGHTS_VERSION,
     fill_template,
     parse_weights,
     read_weights,
@@ -60,7 +61,11 @@ class TestWeightsFile:
         weights = read_weights(path)
         np.testing.assert_array_equal(weights.tensors["b"], tensors["b"])
         assert all(t.dtype == np.float16 for t in weights.tensors.values())
-        assert (weights.tier, weights.draw_style, weights.version) == ("small", "x/1", 1)
+        assert (weights.tier, weights.draw_style, weights.version) == (
+            "small",
+            "x/1",
+            WEIGHTS_VERSION,
+        )
         again = tmp_path / "again.safetensors"
         write_weights(again, tensors, tier="small", draw_style="x/1")
         assert path.read_bytes() == again.read_bytes()
