@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engines.coarse import coarse_portrait
 from engines.contract import RuntimeUnavailable, SpecMismatch
+from engines.discreet import import_onnxruntime, import_openvino
 from engines.graph import ENCODER_INPUTS, Graph
 from engines.models import Model, load_model_of
 
@@ -59,7 +60,7 @@ def _encode_openvino(
     encoder: Graph, inputs: dict[str, NDArray[Any]]
 ) -> dict[str, NDArray[np.float32]]:
     try:
-        import openvino as ov
+        ov = import_openvino()
     except ImportError as error:
         raise RuntimeUnavailable(f"OpenVINO does not load: {error}") from error
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -76,7 +77,7 @@ def _encode_onnxruntime(
     encoder: Graph, inputs: dict[str, NDArray[Any]]
 ) -> dict[str, NDArray[np.float32]]:
     try:
-        import onnxruntime as ort
+        ort = import_onnxruntime()
     except ImportError as error:
         raise RuntimeUnavailable(
             f"Neither OpenVINO nor ONNX Runtime loads ({error}). Run: pip install openvino"

@@ -31,6 +31,7 @@ from engines.contract import (
     ParityError,
 )
 from engines.deploy import EncoderGraph, GeneratorGraph
+from engines.discreet import import_onnxruntime
 from engines.graph import ENCODER, GRAPH_VERSION, OUTPUT, write_metadata
 from engines.grids import name_of
 from engines.models import template_names
@@ -170,8 +171,7 @@ def check_templates(
 
 def run_reference(data: bytes, inputs: list[Tensor]) -> list[np.ndarray[Any, Any]]:
     """Runs ONNX bytes on ONNX Runtime's CPU provider with inputs in graph order."""
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -14,6 +14,7 @@ from engines.contract import (
     RuntimeInfo,
     RuntimeUnavailable,
 )
+from engines.discreet import import_onnxruntime
 from engines.graph import OUTPUT, Graph
 from engines.inputs import HostBuffers, aligned_zeros, default_threads
 
@@ -131,10 +132,9 @@ class OnnxRuntimeGenerator:
 
 def _module() -> Any:
     try:
-        import onnxruntime
+        return import_onnxruntime()
     except ImportError as error:
         raise RuntimeUnavailable(
             f"ONNX Runtime is not installed or does not load ({error}). "
             "Run: pip install onnxruntime"
         ) from error
-    return onnxruntime

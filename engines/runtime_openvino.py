@@ -15,6 +15,7 @@ from engines.contract import (
     RuntimeInfo,
     RuntimeUnavailable,
 )
+from engines.discreet import import_openvino
 from engines.graph import OUTPUT, Graph
 from engines.inputs import HostBuffers, aligned_zeros, default_threads
 
@@ -51,8 +52,7 @@ class OpenVinoGenerator:
         precision: str = "auto",
         threads: int | None = None,
     ) -> None:
-        import openvino as ov
-
+        ov = _module()
         self.spec = graph.spec
         core = _core()
         if device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
@@ -118,14 +118,17 @@ class OpenVinoGenerator:
         self._compiled = None
 
 
-def _core() -> openvino.Core:
+def _module() -> Any:
     try:
-        import openvino as ov
+        return import_openvino()
     except ImportError as error:
         raise RuntimeUnavailable(
             f"OpenVINO is not installed or does not load ({error}). Run: pip install openvino"
         ) from error
-    return ov.Core()
+
+
+def _core() -> openvino.Core:
+    return _module().Core()
 
 
 def quickest(compiled: list[openvino.CompiledModel]) -> openvino.CompiledModel:

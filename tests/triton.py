@@ -29,7 +29,7 @@ STUB = "triton_python_backend_stub"
 _ONNX_BACKEND = """
 import json
 from pathlib import Path
-import onnxruntime
+import os; os.environ["ORT_DISABLE_TELEMETRY"] = "1"; import onnxruntime
 import triton_python_backend_utils as pb
 
 class TritonPythonModel:
