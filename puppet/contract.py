@@ -108,6 +108,8 @@ class Picture:
     index: int
     cutout: Rgba | None = None
     """(H, W, 4) uint8, the same picture without background; present when a sink asked for it."""
+    label: tuple[slice, slice] | None = None
+    """Rows and columns that the label covers, for who mirrors the picture: words must not be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from puppet.contract import PictureError, UserError
 from puppet.output import FanOut
 from puppet.output.file import FileSink
 from puppet.output.mjpeg import MjpegSink
+from puppet.output.preview import PreviewSink
 
 UNLABELLED = LabelSettings(elsewhere="the test")
 
@@ -432,3 +433,16 @@ def test_cross_fade() -> None:
     wide = Compositor(Avatar(), ComposeSettings(size=(1280, 720))).slate(0, 0)
     with pytest.raises(ValueError, match="cannot fade"):
         cross_fade(before, wide, 0.5)
+
+
+def test_the_label_stays_readable_in_the_mirror() -> None:
+    shown = Compositor(Avatar(), ComposeSettings(size=(512, 512))).compose(person(), 0, 0)
+    assert shown.label is not None
+    rows, columns = shown.label
+    words = shown.rgb[rows, columns]
+    assert words.max() > 200  # white on the pill
+    sink = PreviewSink()
+    sink.mirror = True
+    mirrored = sink._decorated(shown)
+    assert np.array_equal(mirrored[rows, 512 - columns.stop : 512 - columns.start], words)
+    assert np.array_equal(mirrored[: rows.start], shown.rgb[: rows.start, ::-1])

@@ -553,11 +553,11 @@ def test_mirror_and_help_change_the_preview_only() -> None:
     sink = PreviewSink()
     shown = picture(10)
     before = shown.rgb.copy()
-    assert sink._decorated(shown.rgb) is shown.rgb
+    assert sink._decorated(shown) is shown.rgb
     sink.mirror = True
-    assert np.array_equal(sink._decorated(shown.rgb), before[:, ::-1])
+    assert np.array_equal(sink._decorated(shown), before[:, ::-1])
     sink.text = ("q\tquit",)
-    assert not np.array_equal(sink._decorated(shown.rgb), before[:, ::-1])
+    assert not np.array_equal(sink._decorated(shown), before[:, ::-1])
     assert np.array_equal(shown.rgb, before)
 
 
@@ -566,7 +566,7 @@ def test_the_list_of_keys_fits_the_preview(size: tuple[int, int]) -> None:
     width, height = size
     sink = PreviewSink()
     sink.text = KEY_LINES
-    shown = sink._decorated(np.zeros((height, width, 3), np.uint8))
+    shown = sink._decorated(Picture(np.zeros((height, width, 3), np.uint8), 0, 0))
     rows, columns = np.nonzero(shown.max(axis=2) > 100)
     assert 0.5 * width < columns.max() < 0.995 * width
     assert columns.min() > 0

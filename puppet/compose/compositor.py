@@ -93,7 +93,8 @@ class Compositor:
         cv2.add(under, colour, dst=window)
         if self._label is not None:
             self._label.draw(rgb)
-        return Picture(rgb, captured_at_ns, index, self._cut_out(colour, alpha, keep))
+        cutout = self._cut_out(colour, alpha, keep)
+        return Picture(rgb, captured_at_ns, index, cutout, self._label_place)
 
     def slate(self, captured_at_ns: int, index: int, reason: SlateReason = "away") -> Picture:
         """The calm picture instead of the avatar, labelled like every picture; drawn once."""
@@ -105,9 +106,13 @@ class Compositor:
             self._slates[reason] = rgb
         rgb = self._slates[reason]
         if not self.settings.cutout:
-            return Picture(rgb, captured_at_ns, index)
+            return Picture(rgb, captured_at_ns, index, None, self._label_place)
         opaque = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-        return Picture(rgb, captured_at_ns, index, opaque)
+        return Picture(rgb, captured_at_ns, index, opaque, self._label_place)
+
+    @property
+    def _label_place(self) -> tuple[slice, slice] | None:
+        return None if self._label is None else self._label.place
 
     def _placed(self, rgba: Rgba) -> Rgba:
         """The part of the square inside the frame, premultiplied, at output scale."""
@@ -176,4 +181,4 @@ def cross_fade(before: Picture, after: Picture, share: float) -> Picture:
             cv2.cvtColor(after.cutout, cv2.COLOR_RGBA2mRGBA), share, 0,
         )  # fmt: skip
         cutout = np.asarray(cv2.cvtColor(mixed, cv2.COLOR_mRGBA2RGBA), np.uint8)
-    return Picture(np.asarray(rgb, np.uint8), after.captured_at_ns, after.index, cutout)
+    return replace(after, rgb=np.asarray(rgb, np.uint8), cutout=cutout)

@@ -45,8 +45,13 @@ class Label:
 
     def region(self, picture: Rgb) -> Rgb:
         """The part of `picture` under the label; a view."""
+        return picture[self.place]
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """The rows and columns it covers."""
         height, width = self.rgba.shape[:2]
-        return picture[self.y : self.y + height, self.x : self.x + width]
+        return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
 
 def make_label(settings: LabelSettings, size: tuple[int, int]) -> Label | None:

@@ -71,7 +71,7 @@ class PreviewSink:
         if child is None or child.stdin is None:
             raise SinkError("the preview is not open")
         try:
-            child.stdin.write(self._decorated(picture.rgb).data.cast("B"))
+            child.stdin.write(self._decorated(picture).data.cast("B"))
             child.stdin.flush()
         except (BrokenPipeError, ValueError) as error:
             raise SinkError(f"the preview window has ended: {self._why(child)}") from error
@@ -89,10 +89,9 @@ class PreviewSink:
             child.kill()
             child.wait()
 
-    def _decorated(self, rgb: Rgb) -> Rgb:
+    def _decorated(self, picture: Picture) -> Rgb:
         """A contiguous picture for the window; a copy where something is changed."""
-        if self.mirror:
-            rgb = np.asarray(cv2.flip(rgb, 1), np.uint8)
+        rgb = _mirrored(picture) if self.mirror else picture.rgb
         if self.text:
             rgb = _with_text(rgb.copy(), self.text)
         return np.ascontiguousarray(rgb)
@@ -125,6 +124,16 @@ class PreviewSink:
             if "could not connect to display" in line:
                 return f"the display {os.environ.get('DISPLAY', '')} cannot be reached"
         return said[-1] if said else f"it ended with status {child.returncode}"
+
+
+def _mirrored(picture: Picture) -> Rgb:
+    """The picture as in a mirror, but for its label, which stays readable."""
+    rgb = np.asarray(cv2.flip(picture.rgb, 1), np.uint8)
+    if picture.label is not None:
+        rows, columns = picture.label
+        width = rgb.shape[1]
+        rgb[rows, width - columns.stop : width - columns.start] = picture.rgb[rows, columns]
+    return rgb
 
 
 def _with_text(rgb: Rgb, lines: tuple[str, ...]) -> Rgb:
