@@ -20,6 +20,9 @@ import cv2
 import numpy as np
 import pytest
 
+from puppet.capture.clip_sound import DriverSound
+from puppet.capture.played import PlayedSource
+from puppet.capture.video import video_recording
 from puppet.contract import (
     Frame,
     Picture,
@@ -389,6 +392,61 @@ def test_a_microphone_is_recorded_in_sync(tmp_path: Path, suffix: str, gap_s: fl
     with av.open(str(path)) as out:
         assert out.duration is not None
         assert out.duration / 1e6 == pytest.approx(3.6, abs=0.1)
+
+
+@pytest.mark.parametrize("skipped", [0, 33])
+def test_the_driving_clip_s_own_sound_is_recorded_round_after_round(
+    tmp_path: Path, skipped: int
+) -> None:
+    clip, path = tmp_path / "driver.mp4", tmp_path / "out.mp4"
+    make_clip(clip, late_s=0.5)
+    source = PlayedSource(video_recording(clip), loop=True, realtime=False)
+    for _ in range(skipped):  # the recording begins while the clip plays
+        source.read(1.0)
+    sink = FileSink(path, microphone=DriverSound(lambda: source.playback))
+    sink.open(WIDTH, HEIGHT, FPS)
+    for i in range(190 - skipped):
+        frame = source.read(1.0)
+        assert isinstance(frame, Frame)
+        shade = picture(50 if frame.rgb.mean() > 128 else 0).rgb
+        sink.send(Picture(shade, frame.captured_at_ns, i))
+    sink.close()
+    source.close()
+    flashes = [t for t, rgb in decode(path) if index_of(rgb) > 25]
+    heard = beeps_s(path)
+    assert len(flashes) == len(heard) == 6 - (skipped > 0)  # 1, 2, 3 and 5, 6, 7 s
+    assert max(abs(a - b) for a, b in zip(flashes, heard, strict=True)) < 1 / 25
+
+
+def test_a_driver_without_sound_is_said(tmp_path: Path) -> None:
+    silent = tmp_path / "silent.mp4"
+    record_talker(silent, Talker(0, gone_s=-1.0), seconds=1.0)
+    with av.open(str(silent)) as made, av.open(str(tmp_path / "mute.mp4"), "w") as out:
+        stream = out.add_stream_from_template(made.streams.video[0])
+        for packet in made.demux(made.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+    mute = PlayedSource(video_recording(tmp_path / "mute.mp4"), realtime=False)
+    for playing, why in ((mute.playback, "no sound track"), (None, "name a microphone")):
+        sink = FileSink(tmp_path / "out.mp4", microphone=DriverSound(lambda p=playing: p))
+        with pytest.raises(SinkError, match=why):
+            sink.open(WIDTH, HEIGHT, FPS)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_sound_ends_with_pictures_that_come_late(tmp_path: Path) -> None:
+    """A slow loop: the microphone is a second ahead of the pictures when the recording ends."""
+    path, talker = tmp_path / "out.mp4", Talker(0)
+    sink = FileSink(path, microphone=talker)
+    sink.open(WIDTH, HEIGHT, FPS)
+    for i in range(50):
+        talker.until_s = i / 25 + 1.0
+        sink.send(Picture(picture(0).rgb, i * 40_000_000, i))
+    sink.close()
+    with av.open(str(path)) as out:
+        ends = {s.type: float(s.duration * s.time_base) for s in out.streams}
+    assert ends["audio"] == pytest.approx(ends["video"], abs=0.05)
 
 
 def test_a_microphone_that_goes_leaves_the_pictures(tmp_path: Path) -> None:

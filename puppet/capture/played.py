@@ -10,12 +10,17 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from puppet.contract import Frame, Observation, SourceSilent
 from puppet.flow import Clock, RateMeter
 
 T = TypeVar("T", bound=Frame | Observation)
+SoundAt: TypeAlias = tuple[int, NDArray[np.float32]]
+"""(ns from the first picture, (N,) samples)."""
 
 _SKIP_BUDGET_NS = 100_000_000
 """The longest time one read spends on getting back in step by skipping."""
@@ -46,6 +51,20 @@ class Recording(Generic[T]):
     """The nominal rate: what the file claims. Real times come with the cues."""
     length: int | None = None
     """How many items, as far as known beforehand (for a progress bar)."""
+    sound: Callable[[], Generator[SoundAt, None, None]] | None = None
+    """A fresh run through its sound, as `puppet.capture.clip_sound.decode_sound`."""
+
+
+@dataclass(slots=True)
+class Playback:
+    """How far a recording has been played, on one time line through all its rounds. Written by
+    the reader's thread; what it holds is replaced, never changed, so that any thread may read."""
+
+    sound: Callable[[], Generator[SoundAt, None, None]] | None
+    latest: tuple[int, int] | None = None
+    """(its time from the start of the first round, captured_at_ns) of the last item, in ns."""
+    rounds: tuple[int, ...] = (0,)
+    """Where on the time line each round begins."""
 
 
 class PlayedSource(Generic[T]):
@@ -72,6 +91,7 @@ class PlayedSource(Generic[T]):
         self.fps_nominal: float | None = recording.fps
         self.length = None if loop else recording.length
         self.dropped = 0
+        self.playback = Playback(recording.sound)
         self._recording = recording
         self._loop = loop
         self._realtime = realtime
@@ -156,6 +176,7 @@ class PlayedSource(Generic[T]):
 
     def _deliver(self, cue: Cue[T], captured_at_ns: int) -> T:
         item = cue.load(captured_at_ns, self._index)
+        self.playback.latest = cue.at_ns, captured_at_ns
         self._index += 1
         self._rate.tick(captured_at_ns)
         return item
@@ -176,3 +197,4 @@ class PlayedSource(Generic[T]):
             if not self._loop or last < 0:
                 return
             shift += last + gap
+            self.playback.rounds = (*self.playback.rounds, shift)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from puppet.capture.clip_sound import decode_sound
 from puppet.capture.played import Cue, Recording
 from puppet.contract import Frame, Rgb, SourceError
 
@@ -68,7 +69,8 @@ def container_recording(address: Address) -> Recording[Frame]:
         if first.rotation % 180:
             size = size[::-1]
         fps, length = nominal_fps(stream), stream.frames or None
-    return Recording(address.name, partial(_cues, address, fps), size, fps, length)
+    sound = partial(decode_sound, address)
+    return Recording(address.name, partial(_cues, address, fps), size, fps, length, sound)
 
 
 @contextlib.contextmanager

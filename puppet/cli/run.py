@@ -100,7 +100,7 @@ def run(
         typer.Option(
             metavar="NAME",
             help="Record this microphone into the file outputs, in sync with the picture: a name "
-            "of 'puppet devices', or 'default'.",
+            "of 'puppet devices', 'default', or 'driver' for the sound of the driving clip.",
             show_default=False,
         ),
     ] = None,

@@ -135,13 +135,14 @@ class HeardSound:
         self._track = SoundTrack(container, webm, "mono")
         self._packed_int = self._track.format.startswith("s16")
         self._offsets: deque[float] = deque(maxlen=_WINDOW)
-        self._waiting: list[NDArray[np.float32]] = []
+        self._waiting: deque[NDArray[np.float32]] = deque()
         self._heard = 0
         self._placed = 0
         self._anchor: float | None = None
 
     def write_until(self, end_s: float) -> None:
-        """Encodes what has been heard by now."""
+        """Encodes what has been heard by now, up to `end_s`: should no picture follow, the sound
+        ends with the last one."""
         self._take()
         if self._heard >= _ANCHOR_S * RATE:
             self._place(end_s)
@@ -152,21 +153,23 @@ class HeardSound:
             self._heard += len(samples)
             self._waiting.append(samples)
 
-    def _place(self, end_s: float, stop: int | None = None) -> None:
-        """`stop`: no sample from there on is written."""
+    def _place(self, end_s: float, last: bool = False) -> None:
+        """Writes whole pieces that end by `end_s`; `last`: and the beginning of the next."""
         if not self._offsets:
             return
+        end = round(end_s * RATE)
         middle = float(np.median(self._offsets))
         if self._anchor is None:
             self._anchor = middle
         elif abs(middle - self._anchor) > _SLACK_S * RATE:  # most of the window says so
             self._anchor = float(np.median(list(self._offsets)[-_WINDOW // 3 :]))
-        for samples in self._waiting:
+        while self._waiting:
             start = round(self._anchor) + self._placed
+            if start >= end or (start + len(self._waiting[0]) > end and not last):
+                return
+            samples = self._waiting.popleft()
             self._placed += len(samples)
-            wanted = samples if stop is None else samples[: max(0, stop - start)]
-            self._track.place(self._packed(wanted), 1, start, end_s)
-        self._waiting.clear()
+            self._track.place(self._packed(samples[: end - start]), 1, start, end_s)
 
     def _packed(self, samples: NDArray[np.float32]) -> NDArray[Any]:
         """(1, N), as the encoder takes it."""
@@ -177,7 +180,7 @@ class HeardSound:
     def finish(self, end_s: float) -> None:
         """Writes what was heard before `end_s`, however little it is."""
         self._take()
-        self._place(end_s, round(end_s * RATE))
+        self._place(end_s, last=True)
         self._track.finish()
 
 

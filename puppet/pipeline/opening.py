@@ -13,6 +13,7 @@ import cv2
 from engines.contract import Generator
 from puppet.avatar.tuned import tuned_weights_of
 from puppet.capture import MeasuredSource, open_source
+from puppet.capture.clip_sound import DRIVER, DriverSound
 from puppet.capture.devices import default_camera
 from puppet.contract import Sink, SoundSource, Tracker
 from puppet.pipeline.environment import usable_cores
@@ -79,13 +80,18 @@ def open_camera(settings: LiveSettings, camera: str | None) -> MeasuredSource:
     return open_source(spec, fps=settings.camera_fps, size=settings.camera_size, loop=True)
 
 
-def microphone_for(wanted: str | None) -> Callable[[], SoundSource] | None:
+def microphone_for(
+    wanted: str | None, source: Callable[[], MeasuredSource]
+) -> Callable[[], SoundSource] | None:
     """What makes the microphone of a recording; None for one without sound.
 
-    What it returns raises SourceError when there is no such microphone.
+    "driver" is the sound of the clip that `source` plays when the recording begins. What is
+    returned raises SourceError when there is no such microphone.
     """
     if wanted is None:
         return None
+    if wanted == DRIVER:
+        return lambda: DriverSound(lambda: getattr(source(), "playback", None))
     from puppet.capture.microphone import Microphone
 
     return partial(Microphone, wanted)

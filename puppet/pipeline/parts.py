@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 from puppet.capture import MeasuredSource
 from puppet.contract import Sink, Tracker, UserError
@@ -66,7 +67,8 @@ def open_parts(
     `on_key` gets the keys of a preview window. Raises UserError, BundleError, SourceError,
     SinkError, TrackerError, EngineError.
     """
-    listen = microphone_for(settings.microphone)
+    opened: dict[str, Any] = {}
+    listen = microphone_for(settings.microphone, lambda: opened["source"])
     asked = (open_sink(spec, on_key=on_key, microphone=listen) for spec in settings.sinks)
     sinks = (*asked, *openers.sinks)
     if not sinks:
@@ -76,7 +78,7 @@ def open_parts(
     compose = replace(look.compose, cutout=cutout)
     engine = engine_for(look.engine, settings.avatars)
     set_opencv_threads()
-    opened = open_together(
+    opened |= open_together(
         {
             "cast": lambda: Cast(settings.avatars),
             "source": openers.source or (lambda: open_camera(settings, settings.camera)),

@@ -42,7 +42,7 @@ class LiveSettings:
     record_trace: Path | None = None
     """Where the driver's landmarks are written when the run ends (`puppet.capture.trace`)."""
     microphone: str | None = None
-    """Recorded into the files; see `puppet.capture.microphone.Microphone`."""
+    """Recorded into the files; see `puppet.pipeline.opening.microphone_for`."""
     vmc: str | None = None
     """Where the tracking goes as VMC messages: `PORT` or `HOST:PORT`."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from puppet.avatar.consent import Consent
 from puppet.capture import MeasuredSource
+from puppet.capture.clip_sound import DRIVER
 from puppet.capture.devices import CameraInfo, list_cameras
 from puppet.capture.microphone import list_microphones
 from puppet.compose.settings import Background
@@ -300,11 +301,16 @@ class Studio:
         return delay
 
     def microphones(self) -> list[str]:
-        """Those that a recording can take along; none where sound is not available."""
-        try:
-            return [] if self._exposed else list_microphones()
-        except SourceError:
+        """Those that a recording can take along, 'driver' for the sound of the clip that drives;
+        none where sound is not available."""
+        if self._exposed:
             return []
+        playback = None if self._source is None else self._source.playback
+        clip = [DRIVER] if playback is not None and playback.sound is not None else []
+        try:
+            return clip + list_microphones()
+        except SourceError:
+            return clip
 
     def record(self, on: bool, form: str = "mp4", microphone: str | None = None) -> RecordingStatus:
         """Starts or finishes a recording, into this machine's own folder.
@@ -319,7 +325,12 @@ class Studio:
             raise Forbidden(
                 "The microphone is not recorded while the panel can be reached over a network."
             )
-        return self.recorder.start(fan_out, form, microphone_for(microphone))
+        return self.recorder.start(fan_out, form, microphone_for(microphone, self._open_already))
+
+    def _open_already(self) -> MeasuredSource:
+        if self._source is None:
+            raise SourceError("the run is just starting: record in a moment")
+        return self._source
 
     def close(self) -> None:
         """Ends what is the panel's own; the run is closed by whoever runs it."""

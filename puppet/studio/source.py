@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from puppet.capture import MeasuredSource
+from puppet.capture.played import Playback
 from puppet.contract import Frame, Observation, SourceError
 
 
@@ -45,6 +46,12 @@ class SwitchableSource:
     @property
     def length(self) -> int | None:
         return self.current.length
+
+    @property
+    def playback(self) -> Playback | None:
+        """How far a recording has been played; None for anything else."""
+        playback: Playback | None = getattr(self.current, "playback", None)
+        return playback
 
     @property
     def lost(self) -> str | None:

@@ -34,7 +34,8 @@ export function recordingWish() {
 
 async function fillMicrophones() {
   const names = await get("/api/microphones");
-  $("microphone").append(...names.map((name) => new Option(name, name)));
+  const called = (name) => (name === "driver" ? "the driving clip's" : name);
+  $("microphone").append(...names.map((name) => new Option(called(name), name)));
   $("microphone").disabled = !names.length;
   if (!names.length) $("microphone").title = "no microphone here, or not over a network";
 }
