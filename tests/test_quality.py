@@ -16,6 +16,7 @@ from benchmarks.quality import metrics
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.clips import Clip, Unusable, choose, square
 from benchmarks.quality.faces import angles, compare_faces, expression
+from benchmarks.quality.matte import matte_steadiness
 from benchmarks.quality.methods import Engine, EngineChoice, Trained
 from benchmarks.quality.perceptual import Perceptual
 from benchmarks.quality.sitter import Sitter
@@ -94,6 +95,26 @@ def test_flicker_counts_only_where_the_truth_stands_still() -> None:
     assert still["temporal_error"] == pytest.approx(40, abs=2)  # half of the picture by 80
     everywhere = metrics.temporal((truth, truth), (truth, truth + np.uint8(50)))
     assert everywhere["flicker"] is None
+
+
+def test_a_matte_is_steady_when_its_edge_passes_evenly() -> None:
+    columns = np.arange(64, dtype=np.float32)[None].repeat(16, 0)
+
+    def edge(at: float) -> np.ndarray:
+        return np.clip((columns - at) * 16, 0, 255).astype(np.uint8)
+
+    still = [edge(20.0)] * 5
+    even = matte_steadiness(still, [edge(20 + 0.5 * t) for t in range(12)])
+    assert even["matte_shimmer"] == 0
+    trembling = [edge(20.0 + (t % 2)) for t in range(12)]
+    shaken = matte_steadiness(trembling, trembling)
+    assert shaken["matte_shimmer"] is not None
+    assert shaken["matte_shimmer"] > 10
+    assert even["matte_roughness"] is not None
+    assert shaken["matte_roughness"] == pytest.approx(2, abs=0.05)
+    assert even["matte_roughness"] < 0.4
+    empty = [np.zeros((4, 4), np.uint8)] * 3
+    assert matte_steadiness(empty, empty) == {"matte_shimmer": None, "matte_roughness": None}
 
 
 def test_perceptual_distance_by_region(tmp_path: Path, astronaut: Rgb) -> None:

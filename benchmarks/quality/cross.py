@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.clips import Clip, Unusable, observations, stream_frames
 from benchmarks.quality.faces import FaceReader, expression
+from benchmarks.quality.matte import matte_steadiness
 from benchmarks.quality.methods import Animator
 from benchmarks.quality.reenact import Numbers, Tools
 from benchmarks.quality.report import TILE, tile, write_on
@@ -76,6 +77,7 @@ def follow(
     jitter_px            mean over the points of their standard deviation over time in the result
                          (512 pixels) while the driver is a still picture with sensor noise
     shimmer              the same result's mean absolute change from frame to frame, in levels
+    matte_*              see `matte_steadiness`; moving: the clip's first frames, one by one
     """
     indices = sorted(clip.faces)
     seen = observations(clip, indices)
@@ -85,6 +87,7 @@ def follow(
     measured = indices[::step]
     wanted = {i: expression(clip.faces[i]) for i in measured}
     still = _still_driver(clip, retargeter)
+    moving = [driven[i] for i in indices[:STILL_FRAMES]]
     widest = max(measured, key=lambda i: wanted[i].lips)
     shown = [cut(dict(stream_frames(clip, [widest]))[widest], clip.box, TILE), tile(sitter.plain)]
     numbers: dict[str, Numbers] = {}
@@ -98,6 +101,8 @@ def follow(
             both = np.array([(getattr(a, measure), getattr(b, measure)) for a, b in pairs])
             numbers[method].update(_following(measure, both.reshape(-1, 2)))
         numbers[method].update(_steadiness([animator.picture(x) for x in still], still, reader))
+        mattes = [[animator.matte(x) for x in faces] for faces in (still, moving)]
+        numbers[method].update(matte_steadiness(*mattes))
     write_on(shown[0], name[:36])
     return Followed(name, numbers, np.concatenate(shown, 1))
 

@@ -39,6 +39,10 @@ class Animator(Protocol):
         """(512, 512, 3), a new array; `driving` in the pixels of the 512 square."""
         ...
 
+    def matte(self, driving: Landmarks) -> NDArray[np.uint8]:
+        """(512, 512), a new array: the person's alpha in the same picture."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
@@ -58,10 +62,13 @@ class Still:
         self.about = {"runtime": "none"}
 
     def sit(self, sitter: Sitter, tuned: Tuned | None = None) -> None:
-        self._plain = sitter.plain
+        self._plain, self._matte = sitter.plain, sitter.matte
 
     def picture(self, driving: Landmarks) -> Rgb:
         return self._plain
+
+    def matte(self, driving: Landmarks) -> NDArray[np.uint8]:
+        return self._matte
 
 
 class Engine:
@@ -101,6 +108,9 @@ class Engine:
     def picture(self, driving: Landmarks) -> Rgb:
         rgba = self._generator.generate(self._painter.paint(driving))
         return compose(rgba, self._background)
+
+    def matte(self, driving: Landmarks) -> NDArray[np.uint8]:
+        return self._generator.generate(self._painter.paint(driving))[..., 3].copy()
 
     def _open(self, weights: Path | None) -> Generator:
         from engines.runtimes import open_generator
@@ -155,6 +165,9 @@ class Trained:
 
     def picture(self, driving: Landmarks) -> Rgb:
         return compose(self._rgba(self._painter.paint(driving)), self._background)
+
+    def matte(self, driving: Landmarks) -> NDArray[np.uint8]:
+        return self._rgba(self._painter.paint(driving))[..., 3].copy()
 
     def _rgba(self, image: LandmarkImage) -> NDArray[np.uint8]:
         import torch
