@@ -28,6 +28,7 @@ from puppet.studio.source import SwitchableSource
 from puppet.studio.taps import DriverTap, PanelSink
 from tests.devtools import Browser, find_browser
 from tests.faces import face
+from tests.obs_peer import PASSWORD, Obs, serving
 from tests.performing import Script, save_astronaut
 from tests.studio_running import Running, running
 
@@ -378,6 +379,22 @@ def test_a_dropped_picture_becomes_an_avatar_after_consent(
     page.run("document.getElementById('create-form').requestSubmit()")
     page.wait_for("!document.getElementById('create').open", 40)
     up.until(lambda s: s["avatar"] == "dropped")
+
+
+def test_the_delay_of_the_sound_is_set_in_obs(page: Browser, up: Running) -> None:
+    up.until(lambda s: s["sound_delay_ms"] is not None)
+    program = Obs()
+    with serving(program.talk) as port:
+        page.run(
+            "(() => { document.getElementById('sound-open').click(); "
+            f"document.getElementById('sound-password').value = '{PASSWORD}'; "
+            f"document.getElementById('sound-port').value = {port}; "
+            "document.getElementById('sound-form').requestSubmit(); })()"
+        )
+        page.wait_for("!document.getElementById('sound-dialog').open")
+    assert program.offsets["Mic/Aux"] > 0
+    assert program.offsets["Desktop"] == 0
+    assert page.run("document.getElementById('sound-password').value") == ""
 
 
 def test_every_control_has_a_name_and_nothing_overflows(page: Browser) -> None:

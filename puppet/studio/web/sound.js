@@ -25,7 +25,7 @@ export function startSound(say) {
     const obs_input = $("sound-input").value;
     try {
       const { delay_ms } = await send("/api/sound-delay",
-        { obs_input, password: $("sound-password").value || null });
+        { obs_input, password: $("sound-password").value || null, port: Number($("sound-port").value) });
       dialog.close();
       say(`OBS holds ${obs_input} back by ${delay_ms} ms now.`);
     } catch (error) {
