@@ -25,7 +25,7 @@ from engines.contract import (
 from engines.cuda import Device
 from engines.graph import OUTPUT, Graph
 from engines.inputs import HostBuffers
-from engines.nvidia import Gpu, find_gpu
+from engines.nvidia import Gpu, check_driver, find_gpu
 
 RTX_CAPABILITIES = ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1))
 """GPUs that TensorRT for RTX serves; not Hopper (9.0), not B200 (10.0)."""
@@ -39,6 +39,7 @@ def explain_missing(module: str) -> Gpu:
             f"TensorRT for RTX does not serve the {gpu.name} ({gpu.architecture}). "
             "Classic TensorRT or torch does."
         )
+    check_driver(gpu, module)
     load_module(module)
     return gpu
 

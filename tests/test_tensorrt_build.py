@@ -40,7 +40,7 @@ except RuntimeUnavailable as missing:
 
 NO_WORK = ("signal", "wait")
 MOST_KERNELS = {"small": 54, "base": 58}
-MOST_RUNTIME_FUNCTIONS = {"small": 0, "base": 1}
+RUNTIME_FUNCTIONS = {"__myl_Resi"}  # enlarges the motion branch's features for the synthesis
 MOST_BYTES = {"small": 13_000_000, "base": 16_000_000}  # 5 MB of them sampling grids
 
 
@@ -64,7 +64,9 @@ def test_layers_are_fused_kernels_in_half_precision(engine: BuiltEngine, tier: s
     kernels = sum(n for kind, n in kinds.items() if kind not in NO_WORK)
     assert kinds["correlation"] >= 20
     assert kernels <= MOST_KERNELS[tier], kinds
-    assert kinds["runtime_function"] <= MOST_RUNTIME_FUNCTIONS[tier], kinds
+    functions = [layer.name for layer in engine.layers if layer.kind == "runtime_function"]
+    assert {name.partition("_myl0")[0] for name in functions} <= RUNTIME_FUNCTIONS, functions
+    assert len(functions) <= 1
     convolutions = [x for x in engine.layers if x.name.startswith("node_conv2d")]
     assert len(convolutions) >= 20
     for layer in convolutions:
