@@ -120,6 +120,24 @@ def test_an_open_mouth_does_not_tear_a_portrait_at_an_angle(portrait_yaw: float)
         assert (now < 3 * before).all()
 
 
+@pytest.mark.parametrize(("yaw", "far", "near"), [(0.6, 61, 291), (-0.6, 291, 61)])
+def test_the_far_corner_of_a_turned_mouth_is_held_back(yaw: float, far: int, near: int) -> None:
+    """Or a smile would pull it into a hook where the cheek is a few pixels wide."""
+    smile = face()
+    lifted = smile.points.copy()
+    lifted[[61, 291], 1] -= 12
+    smile = replace(smile, points=lifted)
+
+    def lift(portrait: Landmarks) -> np.ndarray:
+        rest = rest_face(portrait).points
+        return rest[[far, near], 1] - carry(smile, face(), portrait).points[[far, near], 1]
+
+    straight, turned = lift(face()), lift(face(turn=(0, yaw, 0)))
+    assert straight[0] == pytest.approx(straight[1], rel=0.05)
+    assert turned[0] < 0.7 * turned[1]
+    assert turned[1] == pytest.approx(straight[1], rel=0.1)
+
+
 def test_gaze_follows() -> None:
     portrait = face()
     right = carry(face(look=(0.1, 0)), face(), portrait)

@@ -34,6 +34,10 @@ CLOSED_LIDS = 0.35
 CLOSED_LIPS = (0.012, 0.045)
 """Lip gap in mouth widths below which lips count as touching, and above which as parted."""
 WIDEST_EYES = 1.35
+FULL_VIEW, PROFILE = 0.25, 0.7
+"""Yaw of a portrait, in radians, up to which both sides show fully, and from which one is edge."""
+HELD_BACK = 0.6
+"""Share of an expression that the far edge of such a portrait does not follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class Retargeter:
     def set_neutral(self, neutral: DriverNeutral) -> None:
         """Takes a (new) neutral of the driver; the filters go on, so the face does not jump."""
         self._neutral = neutral
-        self._scale = _region_scale(self._rest, neutral.shape)
+        scale = _region_scale(self._rest, neutral.shape)
+        self._scale = scale * _visible_share(self._rest, self._pose)
 
     def reset(self) -> None:
         """Forgets past motion, for example after a cut or a lost face."""
@@ -230,6 +235,21 @@ def _region_scale(portrait: Shape, driver: Shape) -> NDArray[np.float64]:
     sideways = 1 + low * (mouth - 1)
     upright = 1 + low * (jaw - 1) + high * (brow - 1)
     return np.column_stack((sideways, upright, (sideways + upright) / 2))
+
+
+def _visible_share(rest: Shape, pose: HeadPose) -> NDArray[np.float64]:
+    """(478, 1) factors that hold back what lies near the far edge of a portrait seen at an angle.
+
+    There the picture shows a cheek's width in a few pixels. An expression of full height would
+    pull a lip's far corner into a hook, and what shows beside it cannot be stretched so far.
+    """
+    yaw = float(to_vector(pose.rotation)[1])
+    turned = np.clip((abs(yaw) - FULL_VIEW) / (PROFILE - FULL_VIEW), 0, 1)
+    depth = pose.rotation[2] @ rest.T  # away from the viewer
+    across = rest[:, 0] * np.sign(depth[291] - depth[61])
+    far = np.clip(across / mouth_width(rest) * 2, 0, 1)
+    share: NDArray[np.float64] = 1 - HELD_BACK * turned * far[:, None]
+    return share
 
 
 def _mouth_region() -> tuple[NDArray[np.intp], NDArray[np.float64]]:
