@@ -15,6 +15,7 @@ import json
 import os
 import time
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from puppet.draw import DRAW_STYLE
 
 BLOCK = 10
 WARM_UP = 5
-PRECISIONS = {"openvino": ("bf16", "f32"), "torch": ("auto",)}
+PRECISIONS = {"openvino": ("int8", "bf16", "f32"), "torch": ("auto",)}
 
 
 @dataclass
@@ -160,14 +161,14 @@ def _open_all(
     for way in ways():
         if runtimes is not None and way.runtime not in runtimes:
             continue
-        try:
-            way.probe()
-            for precision in PRECISIONS.get(way.runtime, ("auto",)):
-                for count in threads:
-                    wish = Wish(precision, count or None)
-                    entrants.append(_open(way, model, wish, reference, cache))
-        except EngineError as refused:
-            print(f"{model.tier}: not run: {way.runtime} on {way.device}: {refused}")
+        for precision, count in product(PRECISIONS.get(way.runtime, ("auto",)), threads):
+            try:
+                way.probe()
+                wish = Wish(precision, count or None)
+                entrants.append(_open(way, model, wish, reference, cache))
+            except EngineError as refused:
+                which = f"{way.runtime} on {way.device}, {precision}"
+                print(f"{model.tier}: not run: {which}: {refused}")
     return entrants
 
 

@@ -125,7 +125,8 @@ def load_network(tier: str, weights: Path | None) -> Network:
 
 def save_tuned(avatar: Avatar, tuned: Tuned) -> None:
     """Writes what was tuned into the avatar's bundle. Raises UserError."""
-    from engines.models import WeightsModel
+    from calibrate.ranges import united
+    from engines.models import WeightsModel, load_model_of, shipped_tiers
     from engines.weights import read_weights, write_weights
     from puppet.avatar.tuned import save_tuning
     from puppet.draw import DRAW_STYLE
@@ -134,7 +135,11 @@ def save_tuned(avatar: Avatar, tuned: Tuned) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         tensors = {name: t.detach().numpy() for name, t in network.state_dict().items()}
-        write_weights(path, tensors, tier=network.tier, draw_style=DRAW_STYLE)
+        # A few pictures of one person say little of what may come: the many of training help.
+        known = network.tier in shipped_tiers()
+        usual = load_model_of(network.tier).ranges if known else tuned.ranges
+        ranges = united(tuned.ranges, usual)
+        write_weights(path, tensors, tier=network.tier, draw_style=DRAW_STYLE, ranges=ranges)
         content = path.read_bytes()
         graph = WeightsModel(read_weights(path)).generator("f32").data
     save_tuning(avatar, weights=content, tensors=tuned.portrait, graph=graph)

@@ -16,7 +16,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,10 @@ from calibrate.losses import (
     perceptual_loss,
     weighted_l1,
 )
+from calibrate.ranges import measuring
 from calibrate.train import to_device
 from engines.network import Moved, Network, Portrait
+from engines.quantize import Ranges
 
 FEW = 4
 """From so many pictures on, some are held out to judge by; below, other cuts of them judge."""
@@ -96,6 +98,8 @@ class Tuned:
     start: float
     best: float
     steps: int
+    ranges: Ranges = field(default_factory=dict)
+    """What comes into the generator's convolutions on the held-out pictures."""
 
     @property
     def portrait(self) -> dict[str, NDArray[np.float32]]:
@@ -207,7 +211,12 @@ class _Tuner:
         tuned = Network(self.network.tier)
         tuned.load_state_dict({k: v.cpu().contiguous() for k, v in state.items()})
         features, detail, code = (t.cpu().contiguous().numpy().copy() for t in tensors)
-        return Tuned(tuned.eval(), features, detail, code, self.start, self.best, self.step)
+        self.averaged.load_state_dict(state)
+        self.averaged_tensors = list(tensors)
+        with measuring(self.averaged.generator) as ranges:
+            self._judge()
+        scores = (self.start, self.best, self.step)
+        return Tuned(tuned.eval(), features, detail, code, *scores, ranges)
 
     def _learn(self, batch: dict[str, Tensor], fixed: bool) -> float:
         moved = self._move(batch, fixed)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from engines.contract import CONTOURS_SIZE, MOTION_SIZE, PICTURE_SIZE
 from engines.grids import identity_grid, interleaved_grid
-from engines.network import Network
+from engines.network import Network, paint_over
 
 
 class GeneratorGraph(nn.Module):
@@ -52,6 +52,7 @@ class GeneratorGraph(nn.Module):
         code: Tensor,
     ) -> Tensor:
         small = self.get_buffer(f"grid_{MOTION_SIZE}")
+        middle = self.get_buffer(f"grid_{CONTOURS_SIZE}")
         large = self.get_buffer(f"grid_{PICTURE_SIZE}")
         network = self.generator
         # TensorRT takes bytes only as graph inputs and outputs, with a cast right beside them.
@@ -67,8 +68,10 @@ class GeneratorGraph(nn.Module):
         colour, mask, alpha_change = network.synthesis(
             hidden, moved_detail.to(self.body), fine, moved_half, code.to(self.body)
         )
-        added = sample(torch.cat((mask * colour, alpha_change), 1), large)
-        share = sample(mask, large) * self.get_buffer("colours")
+        alpha_change = sample(alpha_change.float(), middle)
+        painted, share = paint_over(moved_half, colour, mask)
+        added = sample(torch.cat((painted, alpha_change), 1), large)
+        share = sample(share, large) * self.get_buffer("colours")
         picture = torch.clamp(moved * (1 - share) + added, 0, 1)
         return (picture * 255 + 0.5)[0].permute(1, 2, 0).to(torch.uint8)
 

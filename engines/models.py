@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from engines.coarse import TIER as COARSE
 from engines.coarse import coarse_graph
 from engines.contract import SpecMismatch
 from engines.graph import ENCODER, GENERATOR, Graph, parse_graph, read_graph
+from engines.quantize import Ranges
 from engines.weights import (
     Weights,
     check_names,
@@ -43,11 +45,17 @@ class Model(Protocol):
         """The graph that makes the portrait's tensors; None where there is none."""
         ...
 
+    @property
+    def ranges(self) -> Ranges:
+        """What comes into its convolutions, for 8 bits; empty where that is not known."""
+        ...
+
 
 class CoarseModel:
     """The motion alone; nothing learned."""
 
     tier = COARSE
+    ranges: Ranges = MappingProxyType({})
 
     def generator(self, body: str = "f32") -> Graph:
         """Always float32: there is no body."""
@@ -73,6 +81,7 @@ class WeightsModel:
         for name in (f"{self.tier}.{GENERATOR}.f32.onnx", f"{self.tier}.{ENCODER}.f32.onnx"):
             wanted |= template_weights(template(name))
         check_names(weights, wanted)
+        self.ranges = weights.ranges
 
     def generator(self, body: str = "f32") -> Graph:
         """Fills the template; some tens of milliseconds."""
@@ -91,6 +100,11 @@ class FileModel:
     """One ONNX file, as an avatar may carry it; its portrait tensors come with it."""
 
     path: Path
+
+    @property
+    def ranges(self) -> Ranges:
+        """Not known."""
+        return {}
 
     @cached_property
     def _graph(self) -> Graph:

@@ -55,7 +55,8 @@ class Tier:
 
 
 TIERS = {
-    "small": Tier(features=40, detail=24, synthesis=40, blocks=2),
+    # Multiples of 16: CPUs and GPUs compute in such blocks, and would pad anything between.
+    "small": Tier(features=48, detail=32, synthesis=48, blocks=2),
     "base": Tier(features=96, detail=64, synthesis=112, blocks=5),
 }
 
@@ -109,6 +110,18 @@ def resize(x: Tensor, factor: float) -> Tensor:
     if factor < 1:
         return F.avg_pool2d(x, round(1 / factor))
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def paint_over(moved: Tensor, colour: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """What to add to the warped picture, (B, 3, h, w), and how much of that to take away for it,
+    (B, 1, h, w), so that `colour` shows through `mask` over `moved` (B, 3, h, w).
+
+    The painting knows no finer detail than its own resolution. Enlarged, it would blur what it
+    only tints, skin above all: up to half a mask it is applied as a change of colour, which
+    leaves the portrait's grain and brush strokes, and only from there on it covers.
+    """
+    change = torch.clamp(2 - 2 * mask, 0, 1)
+    return mask * (colour - change * moved), mask * (1 - change)
 
 
 def warp(x: Tensor, offset: Tensor) -> Tensor:
@@ -209,25 +222,30 @@ class SynthesisBranch(nn.Module):
         self.enter = conv(24 + tier.detail + 16 + 12, width)
         self.film = nn.Linear(tier.code, 2 * width)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(tier.blocks)))
-        self.paint = conv(width, 4 * 5)
+        self.paint = conv(width, 4 * 4 + 1)
         zero(self.film)
         nn.init.normal_(self.paint.weight, std=1e-3)
-        start = torch.tensor((0.0, 0.0, 0.0, -2.2, 0.0))  # colour kept, mask near 0.1, alpha kept
-        self.paint.bias = nn.Parameter(start.repeat_interleave(4))
+        start = torch.tensor((0.0, 0.0, 0.0, -2.2)).repeat_interleave(4)  # colour kept, mask 0.1
+        self.paint.bias = nn.Parameter(torch.cat((start, torch.zeros(1))))  # alpha kept
 
     def forward(
         self, hidden: Tensor, detail: Tensor, contours: Tensor, moved: Tensor, code: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """`moved`: (B, 3, 256, 256) the warped portrait. Returns colour (B, 3, 256, 256) in
-        [0, 1], mask in [0, 1] and alpha change in [-1, 1], (B, 1, 256, 256) each."""
+        [0, 1], mask (B, 1, 256, 256) in [0, 1], alpha change (B, 1, 128, 128) in [-1, 1].
+
+        Alpha has half the resolution of colour: shuffled out of channels too, it striped.
+        """
         shuffled = F.pixel_unshuffle(moved * 2 - 1, 2).to(hidden.dtype)
         x = torch.cat((resize(self.hidden(hidden), 2), detail, contours, shuffled), 1)
         gain, shift = self.film(code)[:, :, None, None].chunk(2, 1)
         x = F.relu(self.enter(x) * (1 + gain) + shift)
-        x = F.pixel_shuffle(self.paint(self.blocks(x)), 2).float()
+        x = self.paint(self.blocks(x)).float()
+        alpha_change = torch.tanh(x[:, 16:])
+        x = F.pixel_shuffle(x[:, :16], 2)
         # Colour is painted as a change of the warped portrait: near to right from the first step.
         colour = torch.clamp(moved.float() + torch.tanh(x[:, :3]), 0, 1)
-        return colour, torch.sigmoid(x[:, 3:4]), torch.tanh(x[:, 4:5])
+        return colour, torch.sigmoid(x[:, 3:]), alpha_change
 
 
 class Generator(nn.Module):
@@ -249,7 +267,8 @@ class Generator(nn.Module):
         half = moved[:, :3] if size == 256 else warp(portrait.half, resize(refined, 2))
         colour, mask, alpha_change = self.synthesis(hidden, detail, fine, half, portrait.code)
         # Colours are enlarged times their mask, so that none bleeds in from where none shows.
-        added, share = torch.cat((mask * colour, alpha_change), 1), mask
+        painted, share = paint_over(half, colour, mask)
+        added = torch.cat((painted, resize(alpha_change, 2)), 1)
         if size != 256:
             added, share = resize(added, size / 256), resize(share, size / 256)
         rgb = moved[:, :3] * (1 - share) + added[:, :3]

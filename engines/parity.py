@@ -44,6 +44,9 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "f32": Tolerance(mean=0.05, p999=1, greatest=8),
     "f16": Tolerance(mean=0.3, p999=4, greatest=32),
     "bf16": Tolerance(mean=1.0, p999=12, greatest=96),
+    # The reference portrait is painted of waves, which no face has: what it shows is beyond the
+    # ranges that faces have, and clipped.
+    "int8": Tolerance(mean=1.0, p999=40, greatest=128),
 }
 """By precision as RuntimeInfo names it."""
 

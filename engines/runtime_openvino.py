@@ -18,13 +18,15 @@ from engines.contract import (
 from engines.discreet import import_openvino
 from engines.graph import OUTPUT, Graph
 from engines.inputs import HostBuffers, aligned_zeros, default_threads
+from engines.quantize import Ranges, quantize
 
 if TYPE_CHECKING:
     import openvino
 
 NAME = "openvino"
-_HINTS = {"f32": "f32", "bf16": "bf16", "f16": "f16"}
-_TRIALS = 5
+INT8 = "int8"
+_CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16", INT8: "INT8"}
+_TRIALS = 3
 """Frames that every precision computes before one is chosen; the quickest of each counts."""
 _READ_BACK = {"float": "f32", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
@@ -38,9 +40,10 @@ class OpenVinoGenerator:
     """A generator compiled for one OpenVINO device.
 
     The inputs and the output are plain arrays of this process that OpenVINO reads and writes in
-    place. `precision` is 'auto', 'f32', 'bf16' or 'f16': 'auto' is f16 on GPUs and NPUs that have
-    it, and on a CPU the quicker of bf16 and f32, tried out here, because having bf16 instructions
-    says little (they double the speed of a Zen 4 and halve that of a Xeon whose AMX is switched
+    place. `precision` is 'auto', 'f32', 'bf16', 'f16' or 'int8' (convolutions in 8 bits, where
+    `ranges` of their inputs are known). 'auto' is f16 on GPUs and NPUs that have it, and on a CPU
+    the quickest of int8, bf16 and f32, tried out here, because what instructions a processor has
+    says little (bf16 doubles the speed of a Zen 4 and halves that of a Xeon whose AMX is switched
     off). `threads` counts for the CPU only, None for the default.
     """
 
@@ -51,6 +54,7 @@ class OpenVinoGenerator:
         device: str = "CPU",
         precision: str = "auto",
         threads: int | None = None,
+        ranges: Ranges | None = None,
     ) -> None:
         ov = _module()
         self.spec = graph.spec
@@ -64,14 +68,15 @@ class OpenVinoGenerator:
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         if device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = threads or default_threads()
-        hints = _precision_hints(core, device, precision)
+        candidates = _precisions(core, device, precision, bool(ranges))
         try:
-            model = core.read_model(graph.data)
-            compiled = [
-                core.compile_model(model, device, {**settings, "INFERENCE_PRECISION_HINT": hint})
-                for hint in hints
-            ]
-            self._compiled = quickest(compiled)
+            compiled = []
+            for name in candidates:
+                data = quantize(graph.data, ranges or {}) if name == INT8 else graph.data
+                hint = {"INFERENCE_PRECISION_HINT": "f32" if name == INT8 else name}
+                compiled.append(core.compile_model(core.read_model(data), device, settings | hint))
+            chosen = quickest(compiled)
+            self._compiled = compiled[chosen]
             self._request = self._compiled.create_infer_request()
         except RuntimeError as error:
             raise RuntimeUnavailable(
@@ -88,7 +93,7 @@ class OpenVinoGenerator:
             runtime=NAME,
             version=ov.__version__.split("-")[0],
             device=_device_name(core, self._compiled, device),
-            precision=_precision_read_back(self._compiled),
+            precision=INT8 if candidates[chosen] == INT8 else _precision_read_back(self._compiled),
         )
 
     def set_portrait(self, tensors: PortraitTensors) -> None:
@@ -131,10 +136,10 @@ def _core() -> openvino.Core:
     return _module().Core()
 
 
-def quickest(compiled: list[openvino.CompiledModel]) -> openvino.CompiledModel:
-    """The one that computes a frame in the least time, each in turn on the same noise."""
+def quickest(compiled: list[openvino.CompiledModel]) -> int:
+    """Which one computes a frame in the least time, each in turn on the same noise."""
     if len(compiled) == 1:
-        return compiled[0]
+        return 0
     requests = [each.create_infer_request() for each in compiled]
     for request in requests:
         noise = np.random.default_rng(0)
@@ -148,19 +153,27 @@ def quickest(compiled: list[openvino.CompiledModel]) -> openvino.CompiledModel:
             request.infer()
             if trial > 0:  # the first one also allocates
                 least[index] = min(least[index], time.perf_counter() - began)
-    return compiled[int(np.argmin(least))]
+    return int(np.argmin(least))
 
 
-def _precision_hints(core: openvino.Core, device: str, precision: str) -> list[str]:
-    """The precisions that come into question, best first."""
+def _precisions(core: openvino.Core, device: str, precision: str, measured: bool) -> list[str]:
+    """Those that come into question; `measured`: ranges for 8 bits are known."""
     able = {str(c) for c in core.get_property(device, "OPTIMIZATION_CAPABILITIES")}
     if precision == "auto":
         if device == "CPU":
-            return ["bf16", "f32"] if "BF16" in able else ["f32"]
+            maybe = {INT8: measured and "INT8" in able, "bf16": "BF16" in able, "f32": True}
+            return [name for name, comes in maybe.items() if comes]
         return ["f16" if "FP16" in able else "f32"]
-    if precision not in _HINTS:
-        raise RuntimeUnavailable(f"OpenVINO has no precision {precision!r}; use f32, bf16 or f16.")
-    needed = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}[precision]
+    if precision not in _CAPABILITIES:
+        raise RuntimeUnavailable(
+            f"OpenVINO has no precision {precision!r}; use {', '.join(_CAPABILITIES)}."
+        )
+    if precision == INT8 and (not measured or device != "CPU"):
+        raise RuntimeUnavailable(
+            "8 bits are for CPUs and for weights whose ranges were measured "
+            "('python -m calibrate.ranges')."
+        )
+    needed = _CAPABILITIES[precision]
     # The CPU plugin emulates f16 by way of f32, several times slower than f32 itself.
     if precision != "f32" and needed not in able:
         raise RuntimeUnavailable(

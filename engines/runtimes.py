@@ -14,7 +14,7 @@ from engines.cache import EngineCache
 from engines.contract import EngineError, Generator, ParityError, RuntimeUnavailable, SpecMismatch
 from engines.models import Model, load_model_of
 from engines.parity import check_parity, make_reference
-from engines.ways import AUTO, Way, Wish, ways
+from engines.ways import AUTO, EXACT, Way, Wish, ways
 
 _log = logging.getLogger(__name__)
 
@@ -100,14 +100,14 @@ def choose_generator(
 
     tier: 'coarse', 'small', 'base' or 'auto' (what is shipped, 'base' for GPUs only); `weights`
     (a tuned safetensors file) or `onnx` (an avatar's own graph) go before it. runtime and device
-    as candidates() names them ('tensorrt' means both of its modules). With require_gpu, CPU ways
+    as candidates() names them ('tensorrt' means both of its modules). precision: 'auto' (the
+    quickest), 'exact' (the same pictures each time), or one by name. With require_gpu, CPU ways
     are refused. `without` leaves out (runtime, device) pairs, such as those that broke down.
 
     Raises SpecMismatch (model and drawing do not fit: no runtime can help) and
     RuntimeUnavailable with every reason when nothing can run.
     """
     cache = cache or EngineCache()
-    wish = Wish(precision, threads)
     rejected: list[Candidate] = []
     for way in _wanted(runtime, device):
         try:
@@ -118,6 +118,7 @@ def choose_generator(
             way.probe()
             model = load_model_of(tier, weights=weights, onnx=onnx, gpu=way.is_gpu)
             _check_style(model, expected_draw_style)
+            wish = Wish(way.exact if precision == EXACT else precision, threads)
             generator = _open_checked(way, model, wish, cache)
         except SpecMismatch:
             raise

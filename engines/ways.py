@@ -13,6 +13,7 @@ from engines.contract import Generator, RuntimeUnavailable
 from engines.models import Model, WeightsModel
 
 AUTO = "auto"
+EXACT = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Wish:
     """How a generator is wanted."""
 
     precision: str = AUTO
-    """'auto', 'f32', 'bf16' or 'f16'."""
+    """'auto', 'f32', 'bf16', 'f16' or 'int8'."""
     threads: int | None = None
     """CPU threads; None for the runtime's default."""
 
@@ -37,6 +38,9 @@ class Way:
     probe: Callable[[], None]
     """Raises RuntimeUnavailable."""
     open: Callable[[Model, Wish, EngineCache], Generator]
+    exact: str = AUTO
+    """The precision for pictures that must come out the same each time: 'auto' may try out which
+    is quickest just now."""
 
 
 def ways() -> tuple[Way, ...]:
@@ -125,12 +129,17 @@ def _openvino(device: str) -> Way:
     def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
         from engines.runtime_openvino import OpenVinoGenerator
 
-        graph = model.generator("f32")
         return OpenVinoGenerator(
-            graph, device=device, precision=wish.precision, threads=wish.threads
+            model.generator("f32"),
+            device=device,
+            precision=wish.precision,
+            threads=wish.threads,
+            ranges=model.ranges,
         )
 
-    return Way("openvino", device, device != "CPU", device == "CPU", probe, open_way)
+    on_cpu = device == "CPU"
+    exact = "f32" if on_cpu else AUTO
+    return Way("openvino", device, not on_cpu, on_cpu, probe, open_way, exact)
 
 
 def _onnxruntime(device: str, *, gpu: bool = False) -> Way:

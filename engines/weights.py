@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,12 @@ from engines.graph import (
     write_metadata,
 )
 from engines.grids import is_grid, named_grid
+from engines.quantize import Ranges, check_ranges
 
 if TYPE_CHECKING:
     import onnx
 
-WEIGHTS_VERSION = 1
+WEIGHTS_VERSION = 2
 """Of the network's layers; that of the graph around them is graph.GRAPH_VERSION."""
 MAX_WEIGHTS_BYTES = 128 * 2**20
 MAX_HEADER_BYTES = 2**20
@@ -47,6 +48,8 @@ class Weights:
     version: int
     sha256: str
     """Of the file."""
+    ranges: Ranges = field(default_factory=dict)
+    """What comes into the convolutions, for 8 bits; empty where nobody measured it."""
 
     @property
     def spec(self) -> GeneratorSpec:
@@ -90,15 +93,21 @@ def parse_weights(data: bytes, *, origin: str = "the weights") -> Weights:
         fields = json.loads(metadata[METADATA_KEY])
         tier, style = str(fields["tier"]), str(fields["draw_style"])
         version = int(fields["version"])
+        ranges = check_ranges(fields.get("ranges", {}))
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise SpecMismatch(
             f"{origin} does not say its tier, draw_style and version: it is no webcam-puppet file."
         ) from error
-    return Weights(tensors, tier, style, version, hashlib.sha256(data).hexdigest())
+    return Weights(tensors, tier, style, version, hashlib.sha256(data).hexdigest(), ranges)
 
 
 def write_weights(
-    path: Path, tensors: dict[str, NDArray[Any]], *, tier: str, draw_style: str
+    path: Path,
+    tensors: dict[str, NDArray[Any]],
+    *,
+    tier: str,
+    draw_style: str,
+    ranges: Ranges | None = None,
 ) -> None:
     """Writes a weights file as float16, beside and then renamed."""
     import os
@@ -106,7 +115,11 @@ def write_weights(
     from safetensors.numpy import save
 
     halves = {name: np.ascontiguousarray(t, np.float16) for name, t in sorted(tensors.items())}
-    fields = {"tier": tier, "draw_style": draw_style, "version": WEIGHTS_VERSION}
+    fields: dict[str, Any] = {
+        "tier": tier, "draw_style": draw_style, "version": WEIGHTS_VERSION,
+    }  # fmt: skip
+    if ranges:
+        fields["ranges"] = {name: [float(f"{end:.6g}") for end in ranges[name]] for name in ranges}
     # One entry: the library writes several in an order that changes from run to run.
     metadata = {METADATA_KEY: json.dumps(fields, sort_keys=True)}
     beside = path.with_name(path.name + ".part")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -28,6 +29,24 @@ def random_weights(tier: str = "small", seed: int = 0) -> Weights:
     }
     sha256 = hashlib.sha256(f"{tier}{seed}".encode()).hexdigest()
     return Weights(tensors, tier, DRAW_STYLE, WEIGHTS_VERSION, sha256)
+
+
+@cache
+def measured_model() -> WeightsModel:
+    """`random_model`, knowing what comes into its convolutions on the gate's portrait."""
+    import torch
+
+    from calibrate.ranges import measuring
+    from engines.deploy import GeneratorGraph
+    from engines.export import example_generator_inputs
+    from engines.network import Network
+
+    weights = random_weights()
+    network = Network(weights.tier).eval()
+    network.load_state_dict({n: torch.from_numpy(t).float() for n, t in weights.tensors.items()})
+    with torch.no_grad(), measuring(network.generator) as ranges:
+        GeneratorGraph(network)(*example_generator_inputs(network))
+    return WeightsModel(replace(weights, ranges=ranges))
 
 
 @cache

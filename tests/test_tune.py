@@ -17,6 +17,7 @@ from calibrate.cuts import SIZE, Clip
 from calibrate.pictures import gather, most_different
 from calibrate.tune import Progress, Tuned, TuneSettings, tune
 from engines.contract import SpecMismatch
+from engines.models import load_model_of
 from engines.network import Network
 from engines.runtimes import open_generator
 from engines.weights import read_weights
@@ -192,6 +193,9 @@ def test_a_tuned_bundle_runs(avatar: Avatar, tuned: Tuned) -> None:
     path = tuned_weights(avatar)
     assert path is not None
     weights = read_weights(path)
+    usual = load_model_of("small").ranges
+    assert weights.ranges.keys() == usual.keys() == tuned.ranges.keys()
+    assert all(weights.ranges[n][1] >= 0.999 * usual[n][1] for n in usual)
     generator = open_generator(weights=path, runtime="onnxruntime")
     try:
         assert generator.spec.weights_sha256 == weights.sha256

@@ -1,0 +1,100 @@
+"""What comes into every convolution of a generator, measured, so that 8 bits can hold it.
+
+    python -m calibrate.ranges WEIGHTS.safetensors --cache CACHE/train
+
+rewrites the weights file with the ranges in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from calibrate.data import PairDataset, open_cache
+from engines.network import Network, Portrait
+from engines.quantize import Ranges
+from engines.weights import read_weights, write_weights
+
+SHARE = 1e-5
+"""Of all values: those beyond are clipped. A few outliers would cost all others their precision."""
+
+
+@contextmanager
+def measuring(generator: nn.Module) -> Iterator[dict[str, tuple[float, float]]]:
+    """Within it, every pass through `generator` widens the ranges it gives; named as in the
+    weights file, under 'generator.'."""
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def note(name: str, x: Tensor) -> None:
+        values = x.detach().float().flatten()
+        beyond = 1 + int(SHARE * len(values))
+        lowest, highest = (values.topk(beyond, largest=large).values[-1] for large in (False, True))
+        low, high = ranges.get(name, (0.0, 0.0))
+        ranges[name] = min(low, float(lowest)), max(high, float(highest))
+
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda _, inputs, name=f"generator.{name}": note(name, inputs[0])
+        )
+        for name, module in generator.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    try:
+        yield ranges
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def united(one: Ranges, other: Ranges) -> Ranges:
+    """Ranges that hold both; convolutions that only one knows are left out."""
+    return {
+        name: (min(one[name][0], other[name][0]), max(one[name][1], other[name][1]))
+        for name in one.keys() & other.keys()
+    }
+
+
+@torch.no_grad()
+def measure_ranges(network: Network, batches: Iterable[dict[str, Tensor]]) -> Ranges:
+    """Over batches as `calibrate.train.to_device` makes them."""
+    with measuring(network.generator) as ranges:
+        for batch in batches:
+            portrait: Portrait = network.encoder(batch["portrait"], batch["portrait_contours"])
+            network.generator(batch["contours"], batch["motion"], portrait)
+    return ranges
+
+
+def main() -> None:
+    from calibrate.train import to_device
+
+    parser = argparse.ArgumentParser(description="Puts ranges for 8 bits into a weights file.")
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--cache", type=Path, required=True, help="cached clips")
+    parser.add_argument("--samples", type=int, default=64)
+    given = parser.parse_args()
+    weights = read_weights(given.weights)
+    network = Network(weights.tier).eval()
+    network.load_state_dict({k: v.float() for k, v in load_file(given.weights).items()})
+    pairs = PairDataset(
+        open_cache(given.cache), [], length=given.samples, seed=0, stills_share=0.0,
+        foreground_share=0.35,
+    )  # fmt: skip
+    loader = DataLoader(pairs, batch_size=4)
+    device = torch.device("cpu")
+    ranges = measure_ranges(network, (to_device(raw, device) for raw in islice(loader, None)))
+    write_weights(
+        given.weights, weights.tensors, tier=weights.tier, draw_style=weights.draw_style,
+        ranges=ranges,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

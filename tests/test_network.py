@@ -1,0 +1,47 @@
+"""The generator as a torch network: what its parts promise."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from engines.network import Network, Portrait, paint_over, resize
+
+
+def test_at_its_own_resolution_painting_is_a_plain_blend() -> None:
+    torch.manual_seed(0)
+    moved, colour = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+    mask = torch.rand(2, 1, 8, 8)
+    added, share = paint_over(moved, colour, mask)
+    assert torch.allclose(moved * (1 - share) + added, moved * (1 - mask) + colour * mask)
+
+
+def test_what_is_only_tinted_keeps_the_portrait_s_finest_detail() -> None:
+    torch.manual_seed(0)
+    fine = torch.rand(1, 3, 16, 16)  # the portrait, with detail that the painting cannot hold
+    coarse = F.avg_pool2d(fine, 2)
+    grain = fine - resize(coarse, 2)
+
+    def painted(mask: float) -> torch.Tensor:
+        added, share = paint_over(coarse, coarse, torch.full((1, 1, 8, 8), mask))
+        return fine * (1 - resize(share, 2)) + resize(added, 2)
+
+    assert torch.allclose(painted(0.4), fine, atol=1e-6)  # the same colour, and all its grain
+    covered = painted(1.0)
+    assert torch.allclose(covered, resize(coarse, 2), atol=1e-6)  # covered, grain and all
+    half = (painted(0.75) - resize(coarse, 2)) / grain
+    assert 0.2 < float(half.median()) < 0.8
+
+
+def test_untrained_networks_hand_the_coarse_motion_on() -> None:
+    torch.manual_seed(0)
+    network = Network("small").eval()
+    portrait, contours = torch.rand(1, 4, 256, 256), torch.rand(1, 3, 256, 256)
+    motion = torch.zeros(1, 2, 128, 128)
+    with torch.no_grad():
+        encoded: Portrait = network.encoder(portrait, contours)
+        moved = network.generator(contours, motion, encoded)
+    assert torch.allclose(moved.keep, torch.ones_like(moved.keep))
+    assert moved.residual.abs().max() == 0
+    assert (moved.rgb - portrait[:, :3]).abs().max() < 0.02
+    assert (moved.alpha - portrait[:, 3:]).abs().max() < 0.02
