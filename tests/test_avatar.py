@@ -36,7 +36,7 @@ from puppet.avatar.framing import (
 from puppet.avatar.images import header_size
 from puppet.avatar.matting import foreground_colours, refine_matte
 from puppet.avatar.person import Segmenter, believable, person_in_crop
-from puppet.avatar.store import avatars_dir, list_avatars
+from puppet.avatar.store import avatars_dir, bundle_path, list_avatars
 from puppet.avatar.tensors import portrait_tensors
 from puppet.contract import BundleError, PictureError, Rgb, UserError
 from puppet.draw import DRAW_STYLE
@@ -552,3 +552,13 @@ def test_portrait_tensors_are_kept_and_made_again_when_something_changed(
         assert all((first[name] == mended[name]).all() for name in first)
         assert path.read_bytes() == written
     assert load_avatar(saved).name == "astronaut"
+
+
+def test_file_given_as_avatar_says_whether_it_could_become_one(tmp_path: Path) -> None:
+    for name, remedy in (
+        ("face.JPG", "avatar create face.JPG"),
+        ("take.npz", "not a picture that could become one.*avatar list"),
+    ):
+        (tmp_path / name).write_bytes(b"anything")
+        with pytest.raises(BundleError, match=f"not an avatar but a file.*{remedy}"):
+            bundle_path(tmp_path / name)

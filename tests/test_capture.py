@@ -385,6 +385,8 @@ def test_broken_pictures(tmp_path: Path) -> None:
         open_source(str(tmp_path))
     with pytest.raises(SourceError, match=r"no pictures in .*missing.png"):
         open_source(str(tmp_path / "missing.png"))
+    with pytest.raises(SourceError, match=r"frame_\*.png; or give the folder"):
+        open_source(str(tmp_path / "%04d.png"))
     cv2.imwrite(str(tmp_path / "0.png"), grey(30))
     cv2.imwrite(str(tmp_path / "b.png"), grey(40))
     frames = all_frames(tmp_path)  # a broken one in the middle is a lost picture

@@ -10,6 +10,7 @@ from puppet.contract import BundleError, UserError
 from puppet.system import data_dir
 
 SUFFIX = ".avatar"
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _NAME = re.compile(r"[^\W_][\w .\-]{0,62}[\w\-]|[^\W_]")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{i}" for p in ("com", "lpt") for i in range(1, 10)}
 
@@ -38,6 +39,11 @@ def bundle_path(name_or_path: str | Path) -> Path:
     path = Path(text).expanduser()
     if path.is_dir():
         return path
+    if path.exists() and path.suffix.lower() not in _PICTURES:
+        raise BundleError(
+            f"{path} is not an avatar but a file, and not a picture that could become one. "
+            "Give an avatar's name or its folder; 'puppet avatar list' names them."
+        )
     if path.exists():
         raise BundleError(
             f"{path} is not an avatar but a file. Make one of a picture with "

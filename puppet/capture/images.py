@@ -87,6 +87,11 @@ def _find(spec: str) -> list[Path]:
     else:
         found = [Path(p) for p in glob.glob(spec) if Path(p).is_file()]
         where = f"{spec}"
+    if not found and "%" in spec:
+        raise SourceError(
+            f"no pictures in {spec}: patterns are written with '*', as in frame_*.png; "
+            "or give the folder"
+        )
     if not found:
         kinds = ", ".join(sorted(s[1:] for s in IMAGE_SUFFIXES))
         raise SourceError(f"no pictures in {where}: put pictures there ({kinds})")
