@@ -638,6 +638,15 @@ def test_the_same_camera_is_found_again(cameras: list[CameraInfo]) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="V4L2 is Linux's")
+def test_without_a_camera_the_message_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "list_cameras", list)
+    monkeypatch.setattr(devices, "can_list_cameras", lambda: True)
+    for spec in ("98765", "/dev/video987654", "Brio"):
+        with pytest.raises(SourceError, match="no camera is plugged in: plug one in, or drive"):
+            devices.find_camera(spec)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="V4L2 is Linux's")
 def test_what_is_not_a_camera(tmp_path: Path) -> None:
     assert v4l2.query("/dev/null") is None
     assert v4l2.query("/dev/video987654") is None

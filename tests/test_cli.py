@@ -219,6 +219,27 @@ def test_an_avatar_from_making_to_removing(
     assert puppet("avatar", "show", "eileen") == MENDABLE
 
 
+def test_an_output_that_failed_is_named_again_at_the_end(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fall(*_: object) -> None:
+        raise OSError("the cable fell [out]")
+
+    monkeypatch.setattr("puppet.output.null.NullSink.send", fall)
+    out = tmp_path / "on.mp4"
+    assert (
+        puppet(
+            "run", "--avatar", str(world / "astronaut.avatar"), "--camera", "demo",
+            "-s", "null", "-s", f"file:{out}", "--seconds", "2",
+        )
+        == 0
+    )  # fmt: skip
+    after_the_table = capsys.readouterr().out.split("Milliseconds per picture")[1]
+    assert "the output null failed" in after_the_table
+    assert "the cable fell [out]" in after_the_table
+    assert out.stat().st_size > 0
+
+
 def test_run_with_a_file_as_camera(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,10 @@ from puppet.contract import SourceError
 _VIRTUAL_NAMES = ("obs virtual camera", "unity video capture")
 """What pyvirtualcam can send to on Windows and macOS."""
 
+_WITHOUT_CAMERA = (
+    "plug one in, or drive the portrait with a video file (--camera clip.mp4) or with 'demo'"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CameraInfo:
@@ -58,10 +62,7 @@ def default_camera() -> CameraInfo:
         return real[0]
     if not can_list_cameras():
         return CameraInfo(0, "camera 0", None, False)
-    raise SourceError(
-        "no camera found: plug one in, or drive the portrait with a video file (--camera clip.mp4) "
-        "or with 'demo'"
-    )
+    raise SourceError(f"no camera found: {_WITHOUT_CAMERA}")
 
 
 def find_camera(spec: str) -> CameraInfo:
@@ -123,7 +124,7 @@ def _by_name(name: str, cameras: list[CameraInfo]) -> CameraInfo:
 def _known(cameras: list[CameraInfo]) -> str:
     if cameras:
         return "; choose one of: " + ", ".join(f"{c.index} ({c.name})" for c in cameras)
-    return "; no camera is plugged in" if can_list_cameras() else ""
+    return f"; no camera is plugged in: {_WITHOUT_CAMERA}" if can_list_cameras() else ""
 
 
 def _from_node(node: v4l2.Node) -> CameraInfo:

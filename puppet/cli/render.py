@@ -102,7 +102,5 @@ def render(
         over = threading.Event()
         with on_signals(over.set):
             result = render_clip(settings, events=events, advance=advance, is_over=over.is_set)
-    for warning in result.warnings:
-        screen.print(f"[yellow]![/yellow] {warning}")
     show_result(screen, result, report)
     typer.echo(f"The video is in {out.resolve()}")

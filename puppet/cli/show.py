@@ -97,6 +97,8 @@ def show_report(out: Console, report: Report) -> None:
         f"{runtime.get('precision', '')}",
         soft_wrap=True,
     )
+    for warning in report.warnings:  # said when it happened too, but that has scrolled away
+        out.print(f"[yellow]![/yellow] {escape(warning)}", soft_wrap=True)
 
 
 def show_result(out: Console, result: Report, report: Path | None) -> None:
