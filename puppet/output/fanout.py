@@ -216,8 +216,9 @@ class _Channel:
         if self.error is not None:
             return
         if not isinstance(error, SinkError | UserError):
-            kind = type(error).__name__
-            failure = SinkError(f"the output {self.sink.name} failed: {kind}: {error}")
+            # Whoever hears of a failure in mid-run is told the name beside it.
+            who = "" if self._added else f"the output {self.sink.name} failed: "
+            failure = SinkError(f"{who}{type(error).__name__}: {error}")
             failure.__cause__ = error
             error = failure
         self.error = error
