@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,21 @@ def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return each.mean()
 
 
-def multiscale_l1(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4) -> Tensor:
-    """L1 at full resolution and after each halving, so that the whole picture counts as well as
-    its pixels. (B, 3, H, W) in [0, 1]; weight (B, 1, H, W)."""
+def weighted_l2(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared difference, weighted and shaped as in `weighted_l1`."""
+    each = (weight * (result - truth).square()).flatten(1).sum(1)
+    return (each / (3 * weight.flatten(1).sum(1))).mean()
+
+
+def multiscale(
+    distance: Callable[[Tensor, Tensor, Tensor], Tensor],
+    result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4,
+) -> Tensor:  # fmt: skip
+    """A distance at full resolution and after each halving, so that the whole picture counts as
+    well as its pixels. (B, 3, H, W) in [0, 1]; weight (B, 1, H, W)."""
     total = torch.zeros((), device=result.device)
     for _ in range(scales):
-        total = total + weighted_l1(result, truth, weight)
+        total = total + distance(result, truth, weight)
         result, truth, weight = (F.avg_pool2d(t, 2) for t in (result, truth, weight))
     return total / scales
 

@@ -42,9 +42,10 @@ from calibrate.losses import (
     feature_matching,
     hinge_discriminator,
     hinge_generator,
-    multiscale_l1,
+    multiscale,
     perceptual_loss,
     weighted_l1,
+    weighted_l2,
     windows,
 )
 from calibrate.precision import bf16_is_quicker
@@ -76,6 +77,8 @@ class Recipe:
     attention: float = 12.0
     """What a pixel of eyes and mouth counts above the others: they are a fiftieth of a picture."""
     l1: float = 10.0
+    l2: float = 60.0
+    """Weighs what is far off: shadows that a head's turn moves over a whole cheek."""
     perceptual: float = 2.0
     alpha: float = 0.5
     small_residual: float = 0.5
@@ -253,7 +256,10 @@ class Run:
         recipe = self.recipe
         truth = batch["target"]
         weight = attention(batch["contours"], recipe.attention, recipe.attention)
-        terms = {"l1": recipe.l1 * multiscale_l1(result, truth, weight)}
+        terms = {
+            "l1": recipe.l1 * multiscale(weighted_l1, result, truth, weight),
+            "l2": recipe.l2 * multiscale(weighted_l2, result, truth, weight),
+        }
         if self.perceptual is not None:
             # A part of the picture: the whole would take a third of a step on a CPU.
             seen, wanted, near_weight = (

@@ -32,7 +32,7 @@ from calibrate.losses import (
     SqueezeNetFeatures,
     attention,
     edge_loss,
-    multiscale_l1,
+    multiscale,
     perceptual_loss,
     weighted_l1,
 )
@@ -270,7 +270,7 @@ class _Tuner:
             moved = self.averaged.generator(batch["contours"], batch["motion"], portrait)
             weight = self._weight(batch)
             result = _compose(batch, moved)
-            total += float(multiscale_l1(result, batch["target"], weight))
+            total += float(multiscale(weighted_l1, result, batch["target"], weight))
             total += 0.5 * float(edge_loss(result, batch["target"], weight))
             if self.perceptual is not None:
                 features = self.perceptual(result), self.perceptual(batch["target"])
@@ -367,7 +367,7 @@ def _loss(
     """As in base training; edges stand in where there are no perceptual features."""
     truth = batch["target"]
     result = _compose(batch, moved)
-    loss = 10 * multiscale_l1(result, truth, weight)
+    loss = 10 * multiscale(weighted_l1, result, truth, weight)
     loss = loss + 5 * edge_loss(result, truth, weight)
     loss = loss + 0.5 * (moved.alpha - batch["target_matte"]).abs().mean()
     loss = loss + 0.5 * moved.residual.abs().mean() + 0.002 * moved.mask.mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,7 @@ from puppet.compose.glyphs import can_draw, text_mask
 from puppet.compose.label import make_label
 from puppet.compose.ring import PictureRing
 from puppet.compose.slate import _TEXTS
+from puppet.compose.steady import TREMOR, SteadyMatte
 from puppet.contract import PictureError, UserError
 from puppet.output import FanOut
 from puppet.output.file import FileSink
@@ -68,6 +69,45 @@ def person(alpha: int | None = None, colour: tuple[int, int, int] = (210, 60, 90
     oval = np.clip((1 - inside) * 40 + 0.5, 0, 1) * 255
     rgba[..., 3] = oval if alpha is None else alpha
     return rgba
+
+
+# --- the matte over time ------------------------------------------------------------------------
+
+
+def test_a_trembling_matte_comes_to_rest() -> None:
+    rng = np.random.default_rng(3)
+    still = person()[..., 3].astype(np.int16)
+    steady = SteadyMatte()
+    noisy = [np.clip(still + rng.integers(-3, 4, still.shape), 0, 255) for _ in range(20)]
+    followed = [steady.follow(m.astype(np.uint8)).astype(np.int16) for m in noisy]
+
+    def change(mattes: list[np.ndarray]) -> float:
+        return float(np.mean([np.abs(b - a).mean() for a, b in pairwise(mattes)]))
+
+    assert change(followed[5:]) < change(noisy[5:]) / 8
+
+
+@given(before=st.integers(0, 255), after=st.integers(0, 255))
+def test_a_matte_that_changes_is_followed(before: int, after: int) -> None:
+    steady = SteadyMatte()
+    steady.follow(np.full((2, 2), before, np.uint8))
+    got = steady.follow(np.full((2, 2), after, np.uint8))
+    assert min(before, after) <= got[0, 0] <= max(before, after)
+    assert abs(int(got[0, 0]) - after) < TREMOR
+    if abs(after - before) >= TREMOR:
+        assert (got == after).all()
+
+
+def test_steadying_leaves_the_engines_picture_alone() -> None:
+    steady = SteadyMatte()
+    first, second = person(alpha=100), person(alpha=104)
+    steady.steady(first)
+    got = steady.steady(second)
+    assert (second[..., 3] == 104).all()
+    assert (got[..., :3] == second[..., :3]).all()
+    assert (got[..., 3] == 101).all()
+    small = np.zeros((64, 64, 4), np.uint8)
+    assert (steady.steady(small) == 0).all()  # another size starts anew
 
 
 # --- blending -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -28,7 +29,14 @@ from calibrate.cuts import (
 )
 from calibrate.data import WINDOW, PairDataset, as_sample, open_cache, window_around
 from calibrate.expression import imagined_expression
-from calibrate.losses import edge_loss, multiscale_l1, perceptual_maps, windows
+from calibrate.losses import (
+    edge_loss,
+    multiscale,
+    perceptual_maps,
+    weighted_l1,
+    weighted_l2,
+    windows,
+)
 from engines.network import Network
 from puppet.draw import coarse_motion, picture_coordinates
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, RIGHT_LID_PAIRS, mean_face
@@ -326,7 +334,7 @@ def test_losses_count_pictures_alike() -> None:
     torch.manual_seed(0)
     a, b = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64)
     weight = torch.rand(4, 1, 64, 64) * torch.tensor((1.0, 5.0, 1.0, 9.0)).reshape(4, 1, 1, 1)
-    for loss in (multiscale_l1, edge_loss):
+    for loss in (partial(multiscale, weighted_l1), partial(multiscale, weighted_l2), edge_loss):
         whole = loss(a, b, weight)
         halves = (loss(a[:2], b[:2], weight[:2]) + loss(a[2:], b[2:], weight[2:])) / 2
         assert torch.allclose(whole, halves)

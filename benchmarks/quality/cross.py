@@ -20,6 +20,7 @@ from benchmarks.quality.reenact import Numbers, Tools
 from benchmarks.quality.report import TILE, tile, write_on
 from benchmarks.quality.sitter import Sitter, prepare
 from puppet.avatar.framing import cut, frame_face
+from puppet.compose.steady import SteadyMatte
 from puppet.contract import Frame, Landmarks, Rgb
 from puppet.retarget import Retargeter, best_neutral, rest_face
 from puppet.track import find_faces, open_tracker
@@ -78,6 +79,7 @@ def follow(
                          (512 pixels) while the driver is a still picture with sensor noise
     shimmer              the same result's mean absolute change from frame to frame, in levels
     matte_*              see `matte_steadiness`; moving: the clip's first frames, one by one
+    shown_matte_*        the same after the compositor's filter: what a viewer sees
     """
     indices = sorted(clip.faces)
     seen = observations(clip, indices)
@@ -103,8 +105,15 @@ def follow(
         numbers[method].update(_steadiness([animator.picture(x) for x in still], still, reader))
         mattes = [[animator.matte(x) for x in faces] for faces in (still, moving)]
         numbers[method].update(matte_steadiness(*mattes))
+        steadied = matte_steadiness(*(_as_shown(each) for each in mattes))
+        numbers[method].update({f"shown_{key}": value for key, value in steadied.items()})
     write_on(shown[0], name[:36])
     return Followed(name, numbers, np.concatenate(shown, 1))
+
+
+def _as_shown(mattes: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    filter_ = SteadyMatte()
+    return [filter_.follow(matte) for matte in mattes]
 
 
 def mean_followed(followed: Sequence[Followed], method: str) -> Numbers:

@@ -14,6 +14,7 @@ from puppet.compose.ring import PictureRing
 from puppet.compose.scene import Portrait, make_scene
 from puppet.compose.settings import ComposeSettings, LabelSettings
 from puppet.compose.slate import SlateReason, draw_slate
+from puppet.compose.steady import SteadyMatte
 from puppet.contract import Picture, Rgb, Rgba
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Compositor:
         self._fade = None if scene.fade is None or scene.fade.min() == 255 else scene.fade
         self._fade3 = None if self._fade is None else cv2.cvtColor(self._fade, cv2.COLOR_GRAY2RGB)
         self._visible = self.framing.visible()
+        self._matte = SteadyMatte()
         self._slates: dict[str, Rgb] = {}
         self._label: Label | None = None
         self.set_label(self.settings.label)
@@ -75,7 +77,7 @@ class Compositor:
         """
         if rgba.ndim != 3 or rgba.shape[2] != 4 or rgba.shape[0] != rgba.shape[1]:
             raise ValueError(f"the generator's picture must be (S, S, 4), got {rgba.shape}")
-        person = self._placed(rgba)
+        person = self._placed(self._matte.steady(rgba))
         alpha = cv2.extractChannel(person, 3)
         colour = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
         if self._fade is not None and self._fade3 is not None:
