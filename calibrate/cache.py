@@ -31,6 +31,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from puppet.capture.images import IMAGE_SUFFIXES, read_picture
 from puppet.contract import Frame, Landmarks, PuppetError, UserError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 MATTE_SIZE = 192
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m4v"))
-STILL_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))
 LEAST_FACES = 0.5
 """Share of a clip's frames that must show a face."""
 OTHER_FACE = 0.4
@@ -106,7 +106,7 @@ def _listed(manifest: Path, out: Path, split: str | None) -> list[Job]:
 
 
 def _plain(corpus: Path, out: Path) -> list[Job]:
-    suffixes = VIDEO_SUFFIXES | STILL_SUFFIXES
+    suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
     paths = sorted(p for p in corpus.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
     stems = Counter(p.relative_to(corpus).with_suffix("") for p in paths)
     jobs = []
@@ -123,7 +123,7 @@ def cache_clip(job: Job, limits: Limits) -> str:
     from puppet.avatar.person import Segmenter
 
     cv2.setNumThreads(1)
-    still = job.path.suffix.lower() in STILL_SUFFIXES
+    still = job.path.suffix.lower() in IMAGE_SUFFIXES
     try:
         frames, fps = _read_still(job.path) if still else _read_clip(job.path, limits)
     except (PuppetError, OSError) as error:
@@ -150,8 +150,6 @@ def cache_clip(job: Job, limits: Limits) -> str:
 
 
 def _read_still(path: Path) -> tuple[list[Pixels], float]:
-    from puppet.capture.images import read_picture
-
     return [read_picture(path)], 0.0
 
 

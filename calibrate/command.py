@@ -149,13 +149,13 @@ def _avatar(
     target: str, name: str | None, consent: str | None, tell: Callable[[str], None]
 ) -> Avatar:
     """The named avatar, or one made of a photo. Raises UserError."""
-    from calibrate.cache import STILL_SUFFIXES
     from puppet.avatar.bundle import load_avatar, save_avatar
     from puppet.avatar.consent import Consent, require_consent
     from puppet.avatar.create import create_avatar
+    from puppet.capture.images import IMAGE_SUFFIXES
 
     path = Path(target).expanduser()
-    if not (path.is_file() and path.suffix.lower() in STILL_SUFFIXES):
+    if not (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
         return load_avatar(target)
     record = require_consent(None if consent is None else Consent(consent))
     avatar = create_avatar(path, name or path.stem, record, on_step=tell)

@@ -24,10 +24,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibrate.cache import VIDEO_SUFFIXES
+
 STEPS_PER_PIXEL = 32
 PACKED_MATTE = 96
 NO_FACE = np.iinfo(np.int16).min
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 
 def pack(corpus: Path, cache: Path, out: Path, *, every: int = 1) -> int:

@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.cache import STILL_SUFFIXES, VIDEO_SUFFIXES
+from calibrate.cache import VIDEO_SUFFIXES
 from calibrate.cuts import Clip, face_shape
 from puppet.avatar.bundle import Avatar
 from puppet.avatar.framing import CropBox, cut, frame_face, oval_mask
 from puppet.avatar.person import Segmenter, person_in_crop
+from puppet.capture.images import IMAGE_SUFFIXES, read_picture
 from puppet.contract import Frame, Landmarks, PuppetError, Rgb, UserError
 
 MOST = 32
@@ -101,7 +102,7 @@ def most_different(faces: Sequence[NDArray[np.float32]], count: int) -> list[int
 
 
 def _files(sources: Sequence[Path]) -> list[Path]:
-    known = STILL_SUFFIXES | VIDEO_SUFFIXES
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files: list[Path] = []
     for source in sources:
         path = source.expanduser()
@@ -125,7 +126,6 @@ def _backdrop(avatar: Avatar) -> Rgb:
 
 
 def _from_photo(path: Path, segmenter: Segmenter) -> Shot:
-    from puppet.capture.images import read_picture
     from puppet.track import find_faces
 
     rgb = read_picture(path)

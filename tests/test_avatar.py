@@ -555,10 +555,14 @@ def test_portrait_tensors_are_kept_and_made_again_when_something_changed(
 
 
 def test_file_given_as_avatar_says_whether_it_could_become_one(tmp_path: Path) -> None:
-    for name, remedy in (
-        ("face.JPG", "avatar create face.JPG"),
-        ("take.npz", "not a picture that could become one.*avatar list"),
+    no = "not a picture that could become one"
+    for name, head, remedy in (
+        ("face.JPG", b"\xff\xd8\xff\xe0", "avatar create face.JPG"),
+        ("face.heic", b"\0\0\0\x18ftypheic", f"{no} .HEIC.*Export it as JPEG"),
+        ("scan.tif", b"II*\0", f"{no} .TIFF.*Export it as JPEG"),
+        ("take.npz", b"PK\3\4", f"{no}.*avatar list"),
+        ("nothing.png", b"", f"{no}: the file is empty"),
     ):
-        (tmp_path / name).write_bytes(b"anything")
+        (tmp_path / name).write_bytes(head)
         with pytest.raises(BundleError, match=f"not an avatar but a file.*{remedy}"):
             bundle_path(tmp_path / name)

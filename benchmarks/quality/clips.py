@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from calibrate.cache import VIDEO_SUFFIXES
 from puppet.avatar.framing import FACE_OVAL, CropBox, frame_face
 from puppet.contract import Frame, Landmarks, Observation, Rgb, SourceError
 
-SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 LONGEST = 1500
 """Frames of a clip that are looked at; the rest is left out."""
 _WELL_FRAMED = (0.3, 0.75)  # face oval's height in a square clip that is used whole
@@ -57,9 +57,11 @@ class Choice:
 
 def find_clips(folder: Path) -> list[Path]:
     """Every video in a folder and the folders in it, sorted. Raises FileNotFoundError."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()
+    )
     if not found:
-        raise FileNotFoundError(f"{folder} holds no clips ({', '.join(SUFFIXES)})")
+        raise FileNotFoundError(f"{folder} holds no clips ({', '.join(sorted(VIDEO_SUFFIXES))})")
     return found
 
 

@@ -20,8 +20,9 @@ from benchmarks.quality.reenact import Numbers, Tools
 from benchmarks.quality.report import TILE, tile, write_on
 from benchmarks.quality.sitter import Sitter, prepare
 from puppet.avatar.framing import cut, frame_face
+from puppet.capture.images import IMAGE_SUFFIXES, read_picture
 from puppet.compose.steady import SteadyMatte
-from puppet.contract import Frame, Landmarks, Rgb
+from puppet.contract import Frame, Landmarks, Rgb, SourceError
 from puppet.retarget import Retargeter, best_neutral, rest_face
 from puppet.track import find_faces, open_tracker
 
@@ -32,7 +33,6 @@ MEASURED_FRAMES = 40
 STILL_FRAMES = 30
 STILL_NOISE = 2.0
 """Sensor noise of the motionless driver: standard deviation in levels of 255."""
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +48,21 @@ class Followed:
 
 def find_portraits(folder: Path, count: int) -> list[Path]:
     """`count` pictures of a folder, evenly spread over the sorted names."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _PICTURES)
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
-        raise FileNotFoundError(f"{folder} holds no portraits ({', '.join(_PICTURES)})")
+        raise FileNotFoundError(
+            f"{folder} holds no portraits ({', '.join(sorted(IMAGE_SUFFIXES))})"
+        )
     picks = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))
     return [found[i] for i in picks]
 
 
 def load_sitter(path: Path, tools: Tools) -> Sitter:
     """A portrait framed as the avatar frames it. Raises Unusable."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise Unusable("cannot be read as a picture")
-    rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    try:
+        rgb = read_picture(path)
+    except SourceError as error:
+        raise Unusable("cannot be read as a picture") from error
     faces = find_faces(rgb)
     if not faces:
         raise Unusable("no face")

@@ -128,9 +128,25 @@ def _file_bytes(path: Path) -> bytes:
         raise PictureError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def why_no_photo(path: Path) -> str:
+    """The end of a sentence that says why `read_photo` would not take the file for a picture;
+    empty where it would. Looks at the first bytes only."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+    except OSError as error:
+        return f": it cannot be read ({error.strerror or error})."
+    known = head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"BM")) or (
+        head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+    )
+    return "" if known else _what_it_is(head)
+
+
 def _what_it_is(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return " (HEIC, AVIF or a video). Export it as JPEG or PNG and try again."
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return " (TIFF). Export it as JPEG or PNG and try again."
     if not data:
         return ": the file is empty."
     return ". Give a JPEG, PNG, WebP or BMP file."

@@ -10,7 +10,6 @@ from puppet.contract import BundleError, UserError
 from puppet.system import data_dir
 
 SUFFIX = ".avatar"
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _NAME = re.compile(r"[^\W_][\w .\-]{0,62}[\w\-]|[^\W_]")
 _RESERVED = {"con", "prn", "aux", "nul"} | {f"{p}{i}" for p in ("com", "lpt") for i in range(1, 10)}
 
@@ -39,12 +38,14 @@ def bundle_path(name_or_path: str | Path) -> Path:
     path = Path(text).expanduser()
     if path.is_dir():
         return path
-    if path.exists() and path.suffix.lower() not in _PICTURES:
-        raise BundleError(
-            f"{path} is not an avatar but a file, and not a picture that could become one. "
-            "Give an avatar's name or its folder; 'puppet avatar list' names them."
-        )
     if path.exists():
+        from puppet.avatar.images import why_no_photo
+
+        if problem := why_no_photo(path):
+            raise BundleError(
+                f"{path} is not an avatar but a file, and not a picture that could become one"
+                f"{problem} Give an avatar's name or its folder; 'puppet avatar list' names them."
+            )
         raise BundleError(
             f"{path} is not an avatar but a file. Make one of a picture with "
             f"'puppet avatar create {path.name} --name NAME --consent BASIS'."

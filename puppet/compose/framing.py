@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 _FACE_HEIGHT = 0.45  # where the face's centre lies in a wide frame, from the top
 _LOWEST_FACE, _HIGHEST_FACE = 0.56, 0.40
 _LOWEST_FACE_TALL = 0.74  # in a frame that is taller than wide
+_NO_NECK = 0.66  # where it may lie rather than that a bust ends above the frame's lower edge
 _VIEW_IN_CROPS = 1.15  # height of a wide view, in sides of the crop: head and shoulders
 _TIGHTEST = 0.62  # a picture that ends at the neck may fill the frame this much
 _NARROWEST = 0.72  # width of the view, in sides of the crop: head and hair
@@ -86,14 +87,15 @@ def frame_portrait(
     lowest_face = _LOWEST_FACE if aspect >= 1 else _LOWEST_FACE_TALL
     wanted = 1.0 if aspect == 1 else _VIEW_IN_CROPS
     view = max(wanted * crop.side, 0.95 * crop.side / aspect)
-    # The body must not end in mid-air: rather move up, then in, until the floor is out of sight.
+    # The body must not end in mid-air: rather move up, then in, then up again, until the floor is
+    # out of sight.
     if face_y + (1 - lowest_face) * view > lowest:
         tightest = max(_TIGHTEST, _NARROWEST / aspect) * crop.side
         view = max((lowest - face_y) / (1 - lowest_face), tightest)
     top = min(face_y - _FACE_HEIGHT * view, lowest - view)
     if top < 0:  # less headroom rather than an invented sky, within limits
         top = max(top, min(0.0, face_y - _HIGHEST_FACE * view, lowest - view))
-    top = max(top, face_y - lowest_face * view)
+    top = max(top, face_y - max(lowest_face, _NO_NECK) * view)
 
     view_width = view * aspect
     left = face_x - view_width / 2
