@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 WHEEL = "nvidia-pytriton==0.7.0"
@@ -60,6 +61,9 @@ def find_triton() -> Path:
     """The unpacked wheel; installed if need be. Skips the test, with the reason, if it cannot."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("Triton's wheel is for Linux on x86-64")
+    if np.lib.NumpyVersion(np.__version__) >= "2.0.0":
+        # Every array a backend answers with arrives with a shape and no bytes, whatever it holds.
+        pytest.skip(f"{WHEEL} does not know the arrays of NumPy {np.__version__}, only those of 1")
     if not _KEPT.is_dir():
         _KEPT.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=_KEPT.parent))

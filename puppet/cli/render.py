@@ -62,7 +62,8 @@ def render(
 ) -> None:
     """Drive an avatar with a recorded clip: every frame, nothing dropped, with its sound.
 
-    The same clip gives the same pictures every time on the same machine.
+    The same clip gives the same pictures every time on the same machine (with Python 3.13 and
+    later nearly: that tracker may differ by hundredths of a pixel).
     """
     from puppet.cli.live import on_signals
     from puppet.cli.show import console, progress_bar, show_event, show_result
