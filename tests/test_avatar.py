@@ -19,6 +19,7 @@ import pytest
 
 from engines.contract import GeneratorSpec
 from engines.graph import GRAPH_VERSION
+from puppet.avatar.background import remove_person
 from puppet.avatar.bundle import Avatar, load_avatar, save_avatar
 from puppet.avatar.consent import BASES, Consent
 from puppet.avatar.create import MIN_FACE_PX, create_avatar
@@ -99,6 +100,17 @@ def test_the_matte_is_a_head_and_shoulders(made: Avatar) -> None:
     assert (alpha[480:, 200:300] > 250).mean() > 0.95  # the neck and suit
     soft = (alpha > 20) & (alpha < 235)
     assert 0.002 < soft.mean() < 0.1  # hair is neither cut with scissors nor fog
+
+
+def test_a_scan_s_white_margin_does_not_glow_into_the_hole() -> None:
+    picture = np.full((400, 400, 3), (60, 90, 120), np.uint8)
+    picture[:3] = 255
+    y, x = np.mgrid[:400, :400]
+    person = (np.hypot((x - 200) / 110, (y - 200) / 185) < 1).astype(np.float32)
+    background = remove_person(picture, person)
+    where = background[6:60, 170:230].astype(int)
+    assert np.abs(where - (60, 90, 120)).max() < 12
+    assert (background[:3, :20] == 255).all(), "what is known stays"
 
 
 def test_the_background_is_empty_and_the_rest_is_untouched(made: Avatar) -> None:

@@ -15,6 +15,7 @@ from puppet.contract import Rgb
 
 _COARSE = 96
 _MEDIUM = 320
+_MARGIN_SHARE = 0.012  # of the picture's longer side
 _GROW_SHARE = 0.035  # of the person's size: the matte never covers all of its own edge
 
 
@@ -26,11 +27,12 @@ def remove_person(picture: Rgb, person: NDArray[np.float32]) -> Rgb:
     hole = (person > 0.03).astype(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
     hole = np.asarray(cv2.dilate(hole, kernel), np.uint8)
-    if hole.all():  # nothing of the background is known
+    unknown = _with_margin(hole)
+    if unknown.all():  # nothing of the background is known
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), max(3.0, extent * 0.12)), np.uint8)
 
-    coarse = _diffused(picture, hole, _COARSE)
-    medium = _marched(picture, hole, _MEDIUM)
+    coarse = _diffused(picture, unknown, _COARSE)
+    medium = _marched(picture, unknown, _MEDIUM)
     smooth = _resized(coarse, width, height)
     near = _resized(medium, width, height)
     distance = cv2.distanceTransform(hole, cv2.DIST_L2, 5)
@@ -46,6 +48,15 @@ def remove_person(picture: Rgb, person: NDArray[np.float32]) -> Rgb:
     edge = np.asarray(cv2.GaussianBlur(edge, (0, 0), 1.2), np.float32)[..., None]
     mixed = edge * filled + (1 - edge) * picture
     return np.asarray(np.round(np.clip(mixed, 0, 255)), np.uint8)
+
+
+def _with_margin(hole: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The hole, and the picture's margin: what a scan has there, a frame's line or a white edge,
+    would glow into a hole that comes near."""
+    margin = max(2, round(_MARGIN_SHARE * max(hole.shape)))
+    unknown = np.ones_like(hole)
+    unknown[margin:-margin, margin:-margin] = hole[margin:-margin, margin:-margin]
+    return unknown
 
 
 def _resized(values: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
