@@ -34,6 +34,7 @@ from calibrate.cuts import (
     warp_picture,
 )
 from calibrate.expression import imagined_expression
+from calibrate.eyes import misplace_eyes, recolour_irises
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
 
@@ -42,6 +43,8 @@ _TELLING = np.ones((478, 1), np.float32)
 """What a landmark's change counts when pairs are chosen."""
 _EYES_AND_MOUTH = [33, 263, 61, 291]
 """Corners."""
+_LIGHT_EYES, _MISPLACED_EYES = 0.3, 0.25
+"""Shares of samples, see calibrate.eyes."""
 WINDOW = 128
 """Side, in pixels, of what is judged closely: eyes and mouth fit in."""
 _TELLING[[*LIPS_INNER, *LIPS_OUTER, *_LIDS, *range(468, 478)]] = 8.0
@@ -117,7 +120,12 @@ class PairDataset(Dataset[dict[str, Any]]):
             cuts = self._still(rng)
         else:
             cuts = self._pair(rng)
-        portrait, target, *more = recolour(self._elsewhere(cuts, rng), rng)
+        cuts = self._elsewhere(cuts, rng)
+        if rng.random() < _LIGHT_EYES:
+            cuts = recolour_irises(cuts, rng)
+        if rng.random() < _MISPLACED_EYES:
+            cuts = misplace_eyes(cuts, rng)
+        portrait, target, *more = recolour(cuts, rng)
         sample = as_sample(portrait, target)
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
