@@ -35,6 +35,7 @@ from calibrate.losses import (
     multiscale,
     perceptual_loss,
     weighted_l1,
+    weighted_l2,
 )
 from calibrate.ranges import measuring
 from calibrate.train import to_device
@@ -368,6 +369,7 @@ def _loss(
     truth = batch["target"]
     result = _compose(batch, moved)
     loss = 10 * multiscale(weighted_l1, result, truth, weight)
+    loss = loss + 60 * multiscale(weighted_l2, result, truth, weight)
     loss = loss + 5 * edge_loss(result, truth, weight)
     loss = loss + 0.5 * (moved.alpha - batch["target_matte"]).abs().mean()
     loss = loss + 0.5 * moved.residual.abs().mean() + 0.002 * moved.mask.mean()
