@@ -76,7 +76,6 @@ def calibrate(
             "\"pip install 'webcam-puppet[calibrate]'\"."
         ) from error
     from calibrate.pictures import gather
-    from calibrate.precision import bf16_is_quicker
     from calibrate.tune import TuneSettings
     from puppet.cli.show import console
 
@@ -95,7 +94,6 @@ def calibrate(
         minutes=max(minutes / 4, minutes - spent - _OVERHEAD_MINUTES),
         steps=400 if number == 1 else 1200,
         threads=threads,
-        bf16=bf16_is_quicker(next(network.parameters()).device),
     )
     sheet = preview or Path(tempfile.gettempdir()) / f"{avatar.name}-calibration.png"
     tuned = _tune_with_bar(network, clip, settings, sheet, out)

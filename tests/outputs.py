@@ -9,9 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from puppet.contract import (
-    Picture,
-)
+from puppet.contract import Picture
 
 WIDTH, HEIGHT, FPS = 192, 128, 30.0
 MS = 1_000_000

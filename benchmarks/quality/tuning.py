@@ -34,13 +34,11 @@ class Tuner:
         """By clip: what the held-out error was before and after."""
 
     def __call__(self, clip: Clip, sitter: Sitter, shots: dict[int, Rgb]) -> Tuned:
-        from calibrate.precision import bf16_is_quicker
         from calibrate.tune import TuneSettings, tune
 
         settings = TuneSettings(
-            minutes=self._minutes, steps=400 if len(shots) == 1 else 1200, threads=1,
-            bf16=bf16_is_quicker(next(self._network.parameters()).device),
-        )  # fmt: skip
+            minutes=self._minutes, steps=400 if len(shots) == 1 else 1200, threads=1
+        )
         tuned = tune(self._network, self._pictures(clip, sitter, shots), settings)
         self.gains[clip.name] = f"{tuned.start:.4f} to {tuned.best:.4f}, {tuned.steps} steps"
         return tuned

@@ -18,20 +18,30 @@ MAX_PIXELS = 120_000_000
 
 def header_size(data: bytes) -> tuple[int, int] | None:
     """(width, height) as the header of a PNG, JPEG, WebP or BMP says; None for anything else."""
+    kind = _kind(data)
     try:
-        if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
+        if kind == "PNG" and data[12:16] == b"IHDR":
             width, height = struct.unpack(">II", data[16:24])
             return width, height
-        if data[:2] == b"\xff\xd8":
+        if kind == "JPEG":
             return _jpeg_size(data)
-        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        if kind == "WebP":
             return _webp_size(data)
-        if data[:2] == b"BM":
+        if kind == "BMP":
             width, height = struct.unpack("<ii", data[18:26])
             return abs(width), abs(height)
     except (struct.error, IndexError):
         return None
     return None
+
+
+def _kind(data: bytes) -> str:
+    """What a file's first bytes say it is, of the kinds that are read; empty for anything else."""
+    signatures = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8", "BMP": b"BM"}
+    for kind, signature in signatures.items():
+        if data.startswith(signature):
+            return kind
+    return "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else ""
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
@@ -136,10 +146,7 @@ def why_no_photo(path: Path) -> str:
             head = file.read(32)
     except OSError as error:
         return f": it cannot be read ({error.strerror or error})."
-    known = head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"BM")) or (
-        head.startswith(b"RIFF") and head[8:12] == b"WEBP"
-    )
-    return "" if known else _what_it_is(head)
+    return "" if _kind(head) else _what_it_is(head)
 
 
 def _what_it_is(data: bytes) -> str:
