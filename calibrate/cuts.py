@@ -140,6 +140,27 @@ def recolour(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
     return [Cut(apply(each.rgb), each.matte, each.points) for each in cuts]
 
 
+def letterbox(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
+    """The same bar along one or two sides of all: what never moves, up to the very edge. Without
+    it nothing tells that the last rows must stay, since edges repeat wherever they are moved."""
+    bars = np.zeros((SIZE, SIZE), np.bool_)
+    for side in rng.choice(4, rng.integers(1, 3), replace=False, p=(0.15, 0.55, 0.15, 0.15)):
+        width = int(rng.integers(3, 28))
+        strip = bars.T if side >= 2 else bars
+        strip[slice(width) if side % 2 == 0 else slice(-width, None)] = True
+    colour = rng.integers(0, 256, 3) if rng.random() < 0.5 else np.zeros(3)
+    person = rng.random() < 0.5  # segmentation takes such a bar for either
+
+    def apply(each: Cut) -> Cut:
+        rgb, matte = each.rgb.copy(), each.matte.copy()
+        rgb[bars] = colour
+        if not person:
+            matte[bars] = 0
+        return Cut(rgb, matte, each.points)
+
+    return [apply(each) for each in cuts]
+
+
 def fill_background(rgb: Picture, matte: Picture) -> Picture:
     """(256, 256, 3) the picture with the person replaced by what surrounds them."""
     return _fill(rgb, np.asarray(cv2.dilate(matte, np.ones((7, 7), np.uint8)), np.uint8) < 26)

@@ -28,6 +28,7 @@ from calibrate.cuts import (
     fill_background,
     fill_foreground,
     imagined_motion,
+    letterbox,
     picture_size,
     random_cut,
     recolour,
@@ -45,6 +46,8 @@ _EYES_AND_MOUTH = [33, 263, 61, 291]
 """Corners."""
 _LIGHT_EYES, _MISPLACED_EYES = 0.3, 0.25
 """Shares of samples, see calibrate.eyes."""
+_LETTERBOX = 0.25
+"""Share of samples with a bar along the edge."""
 WINDOW = 128
 """Side, in pixels, of what is judged closely: eyes and mouth fit in."""
 _TELLING[[*LIPS_INNER, *LIPS_OUTER, *_LIDS, *range(468, 478)]] = 8.0
@@ -125,6 +128,8 @@ class PairDataset(Dataset[dict[str, Any]]):
             cuts = recolour_irises(cuts, rng)
         if rng.random() < _MISPLACED_EYES:
             cuts = misplace_eyes(cuts, rng)
+        if rng.random() < _LETTERBOX:
+            cuts = letterbox(cuts, rng)
         portrait, target, *more = recolour(cuts, rng)
         sample = as_sample(portrait, target)
         if rng.random() < self._foreground_share:

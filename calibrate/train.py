@@ -48,12 +48,15 @@ from calibrate.losses import (
     weighted_l2,
     windows,
 )
+from calibrate.muon import Muon
 from calibrate.precision import bf16_is_quicker
 from engines.network import Moved, Network
 from engines.weights import write_weights
 from puppet.draw import DRAW_STYLE
 
-CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "judge_optimiser")
+CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "muon", "judge_optimiser")
+BY_ADAM = ("at_128", "contours_128", "paint", "decide", "film", "to_code")
+"""Layers next to the network's inputs and outputs, whose directions are not alike."""
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -203,9 +206,9 @@ class Run:
         self.judge = place(PatchDiscriminator())
         self.perceptual = None if perceptual is None else place(SqueezeNetFeatures(perceptual))
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), recipe.rate, (0.9, 0.99), weight_decay=0.01
-        )
+        hidden, rest = hidden_weights(self.network)
+        self.muon = Muon(hidden, recipe.rate)
+        self.optimiser = torch.optim.AdamW(rest, recipe.rate, (0.9, 0.99), weight_decay=0.01)
         self.judge_optimiser = torch.optim.Adam(self.judge.parameters(), 2e-4, (0.5, 0.99))
         self.trained: nn.Module = SeveralSources(self.network)
 
@@ -222,7 +225,7 @@ class Run:
 
         `spent`: share of the session's time, where the learning rate is to follow that."""
         recipe = self.recipe
-        for group in self.optimiser.param_groups:
+        for group in self.optimiser.param_groups + self.muon.param_groups:
             group["lr"] = learning_rate(recipe, self.step, spent)
         adversarial = self.step >= recipe.adversarial_from
         with mixed:
@@ -235,10 +238,11 @@ class Run:
         if adversarial:
             terms |= self._adversarial_terms(batch, result, mixed)
         loss = torch.stack(tuple(terms.values())).sum()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
+        self.muon.step()
         if adversarial:
             terms["judge"] = self._teach_judge(batch, result.detach(), mixed)
         self.step += 1
@@ -323,6 +327,11 @@ class Run:
                 f"{checkpoint} was trained on the drawing {state['draw_style']!r}, this version "
                 f"draws {DRAW_STYLE!r}: start a new run."
             )
+        if missing := set(CHECKPOINT_PARTS) - set(state):
+            raise SystemExit(
+                f"{checkpoint} is another version's and has no {', '.join(sorted(missing))}: "
+                "begin a new run with its weights (--start-from weights.safetensors)."
+            )
         for name in CHECKPOINT_PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
@@ -369,6 +378,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     given.recipe = Recipe(**{f.name: getattr(given, f.name) for f in fields(Recipe)})
     return given
+
+
+def hidden_weights(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The weights of convolutions between features, and all other parameters."""
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        between = parameter.dim() == 4 and not set(name.split(".")) & set(BY_ADAM)
+        (hidden if between else rest).append(parameter)
+    return hidden, rest
 
 
 def to_device(raw: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
