@@ -108,14 +108,22 @@ def _listed(manifest: Path, out: Path, split: str | None) -> list[Job]:
 def _plain(corpus: Path, out: Path) -> list[Job]:
     suffixes = VIDEO_SUFFIXES | IMAGE_SUFFIXES
     paths = sorted(p for p in corpus.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    stems = Counter(p.relative_to(corpus).with_suffix("") for p in paths)
-    jobs = []
-    for path in paths:
-        short = path.relative_to(corpus)
-        alone = stems[short.with_suffix("")] == 1
-        name = "__".join((short.with_suffix("") if alone else short).parts)
-        jobs.append(Job(path, out / name, name, str(short)))
-    return jobs
+    names = plain_names(paths, corpus)
+    return [
+        Job(path, out / name, name, str(path.relative_to(corpus)))
+        for path, name in zip(paths, names, strict=True)
+    ]
+
+
+def plain_names(paths: list[Path], folder: Path) -> list[str]:
+    """A name of its own for every file under a folder: its way there, with the suffix only where
+    it takes that to tell it from another."""
+    short = [path.relative_to(folder) for path in paths]
+    stems = Counter(each.with_suffix("") for each in short)
+    return [
+        "__".join((each.with_suffix("") if stems[each.with_suffix("")] == 1 else each).parts)
+        for each in short
+    ]
 
 
 def cache_clip(job: Job, limits: Limits) -> str:
@@ -164,7 +172,10 @@ def _read_clip(path: Path, limits: Limits) -> tuple[list[Pixels], float]:
             frame = source.read(10.0)
             if not isinstance(frame, Frame):
                 break
-            frames.append(_shrunk([frame.rgb], limits.side)[0])
+            small = _shrunk([frame.rgb], limits.side)[0]
+            if frames and small.shape != frames[0].shape:
+                raise LeftOut(f"its pictures change their size at frame {len(frames)}")
+            frames.append(small)
             times.append(frame.captured_at_ns)
     finally:
         source.close()

@@ -123,24 +123,32 @@ def load_network(tier: str, weights: Path | None) -> Network:
 
 def save_tuned(avatar: Avatar, tuned: Tuned) -> None:
     """Writes what was tuned into the avatar's bundle. Raises UserError."""
-    from calibrate.ranges import united
-    from engines.models import WeightsModel, load_model_of, shipped_tiers
-    from engines.weights import read_weights, write_weights
+    from engines.models import WeightsModel
+    from engines.weights import read_weights
     from puppet.avatar.tuned import save_tuning
-    from puppet.draw import DRAW_STYLE
 
-    network = tuned.network
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
-        tensors = {name: t.detach().numpy() for name, t in network.state_dict().items()}
-        # A few pictures of one person say little of what may come: the many of training help.
-        known = network.tier in shipped_tiers()
-        usual = load_model_of(network.tier).ranges if known else tuned.ranges
-        ranges = united(tuned.ranges, usual)
-        write_weights(path, tensors, tier=network.tier, draw_style=DRAW_STYLE, ranges=ranges)
+        write_tuned_weights(path, tuned)
         content = path.read_bytes()
         graph = WeightsModel(read_weights(path)).generator("f32").data
     save_tuning(avatar, weights=content, tensors=tuned.portrait, graph=graph)
+
+
+def write_tuned_weights(path: Path, tuned: Tuned) -> None:
+    """The weights file of a tuned network, with ranges for 8 bits."""
+    from calibrate.ranges import united
+    from engines.models import load_model_of, shipped_tiers
+    from engines.weights import write_weights
+    from puppet.draw import DRAW_STYLE
+
+    network = tuned.network
+    tensors = {name: t.detach().numpy() for name, t in network.state_dict().items()}
+    # A few pictures of one person say little of what may come: the many of training help.
+    known = network.tier in shipped_tiers()
+    usual = load_model_of(network.tier).ranges if known else tuned.ranges
+    ranges = united(tuned.ranges, usual)
+    write_weights(path, tensors, tier=network.tier, draw_style=DRAW_STYLE, ranges=ranges)
 
 
 def _avatar(

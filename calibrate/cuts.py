@@ -68,8 +68,12 @@ def random_cut(
         side = float(np.linalg.norm(chin - top)) / rng.uniform(0.33, 0.6)
         side = min(side, float(min(height, width)))
         centre = (top + chin) / 2 + rng.uniform(-0.07, 0.07, 2) * side
-        centre = np.clip(centre, side / 2, np.array((width, height)) - side / 2)
         angle = rng.uniform(-12, 12) if rng.random() < 0.5 else 0.0
+        # A turned square reaches further; where there is no picture, edges would be smeared.
+        reach = side / 2 * (np.cos(np.radians(angle)) + np.sin(np.radians(abs(angle))))
+        if 2 * reach > min(width, height):
+            angle, reach = 0.0, side / 2
+        centre = np.clip(centre, reach, np.array((width, height)) - reach)
     middle = (float(centre[0]), float(centre[1]))
     matrix = np.asarray(cv2.getRotationMatrix2D(middle, angle, SIZE / side), np.float64)
     matrix[:, 2] += SIZE / 2 - centre

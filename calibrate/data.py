@@ -90,6 +90,9 @@ class PairDataset(Dataset[dict[str, Any]]):
     With several sources also extra (sources - 1, 256, 256, 4) uint8, other pictures of the person
     on the portrait's geometry, and extra_weight (sources - 1, 64, 64) float32; a sample has 1 to
     `sources` source pictures, the rest of them is empty and weighs nothing.
+
+    With `varied` off pictures are only cut, turned and mirrored: other backgrounds, colours, eyes
+    and bars make a network general, and one that is fitted to a person vague.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         stills_share: float,
         sources: int = 1,
         foreground_share: float = 0.0,
+        varied: bool = True,
     ) -> None:
         people: dict[str, list[Clip]] = {}
         for clip in clips:
@@ -112,7 +116,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         self._everything = clips + stills
         self._stills_share = stills_share if stills else 0.0
         self._length, self._seed, self._sources = length, seed, sources
-        self._foreground_share = foreground_share
+        self._foreground_share, self._varied = foreground_share, varied
 
     def __len__(self) -> int:
         return self._length
@@ -123,14 +127,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             cuts = self._still(rng)
         else:
             cuts = self._pair(rng)
-        cuts = self._elsewhere(cuts, rng)
-        if rng.random() < _LIGHT_EYES:
-            cuts = recolour_irises(cuts, rng)
-        if rng.random() < _MISPLACED_EYES:
-            cuts = misplace_eyes(cuts, rng)
-        if rng.random() < _LETTERBOX:
-            cuts = letterbox(cuts, rng)
-        portrait, target, *more = recolour(cuts, rng)
+        portrait, target, *more = self._otherwise(cuts, rng) if self._varied else cuts
         sample = as_sample(portrait, target)
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
@@ -174,6 +171,17 @@ class PairDataset(Dataset[dict[str, Any]]):
         a, b = rng.choice(clip.usable, 2)
         change: NDArray[np.float32] = face_shape(clip.landmarks[b]) - face_shape(clip.landmarks[a])
         return change
+
+    def _otherwise(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
+        """The same pictures as of somebody else, somewhere else."""
+        cuts = self._elsewhere(cuts, rng)
+        if rng.random() < _LIGHT_EYES:
+            cuts = recolour_irises(cuts, rng)
+        if rng.random() < _MISPLACED_EYES:
+            cuts = misplace_eyes(cuts, rng)
+        if rng.random() < _LETTERBOX:
+            cuts = letterbox(cuts, rng)
+        return recolour(cuts, rng)
 
     def _elsewhere(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
         """Now and then puts all before another background, so that none is learned by heart."""

@@ -44,9 +44,11 @@ def pack(corpus: Path, cache: Path, out: Path, *, every: int = 1) -> int:
         shutil.copyfile(sources[0], folder / sources[0].name)
         landmarks = np.load(meta.parent / "landmarks.npy", allow_pickle=False)
         mattes = np.load(meta.parent / "mattes.npy", allow_pickle=False)
+        frames = np.load(meta.parent / "frames.npy", mmap_mode="r", allow_pickle=False)
         part = folder / f"{name}.part.npz"
         np.savez_compressed(
             part,
+            size=frames.shape[2:0:-1],
             count=len(landmarks),
             every=every,
             steps=np.diff(quantised(landmarks[::every]), axis=0, prepend=np.int16(0)),
@@ -78,13 +80,14 @@ def unpack_clip(path: Path, folder: Path) -> None:
     (source,) = (p for p in path.parent.glob(f"{path.stem}.*") if p.suffix != ".npz")
     with np.load(path, allow_pickle=False) as stored:
         steps, kept_mattes = stored["steps"], stored["mattes"]
+        width, height = stored["size"].tolist()
         count, every = int(stored["count"]), int(stored["every"])
         meta = json.loads(stored["meta"].tobytes())
     landmarks = np.full((count, 478, 3), np.nan, np.float32)
     landmarks[::every] = restored(np.cumsum(steps, axis=0, dtype=np.int16))
     mattes = np.zeros((count, PACKED_MATTE, PACKED_MATTE), np.uint8)
     mattes[::every] = kept_mattes
-    frames = decoded(source, count)
+    frames = decoded(source, count, (width, height))
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -118,15 +121,19 @@ def is_video(source: Path) -> bool:
     return source.suffix.lower() in VIDEO_SUFFIXES
 
 
-def decoded(source: Path, count: int) -> NDArray[np.uint8]:
-    """(count, H, W, 3) RGB. Raises ValueError when the file does not hold that many pictures."""
+def decoded(source: Path, count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(count, H, W, 3) RGB of a (width, height), to which the cache may have shrunk them. Raises
+    ValueError when the file does not hold that many pictures."""
     pictures: list[NDArray[np.uint8]] = []
     reader = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG if is_video(source) else cv2.CAP_IMAGES)
     while len(pictures) < count:
         there, bgr = reader.read()
         if not there:
             break
-        pictures.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        if (rgb.shape[1], rgb.shape[0]) != size:
+            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        pictures.append(np.asarray(rgb, np.uint8))
     reader.release()
     if len(pictures) != count:
         raise ValueError(f"{source} holds {len(pictures)} pictures, {count} were packed")

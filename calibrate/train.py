@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import logging
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +27,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
@@ -50,13 +50,15 @@ from calibrate.losses import (
 )
 from calibrate.muon import Muon
 from calibrate.precision import bf16_is_quicker
+from engines.contract import SpecMismatch
 from engines.network import Moved, Network
-from engines.weights import write_weights
+from engines.weights import read_weights, write_weights
 from puppet.draw import DRAW_STYLE
 
 CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "muon", "judge_optimiser")
 BY_ADAM = ("at_128", "contours_128", "paint", "decide", "film", "to_code")
 """Layers next to the network's inputs and outputs, whose directions are not alike."""
+_log = logging.getLogger(__name__)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -315,7 +317,17 @@ class Run:
 
     def start_from(self, weights: Path) -> None:
         """Begins with the weights of another run."""
-        self.network.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
+        try:
+            given = read_weights(weights)
+        except SpecMismatch as error:
+            raise SystemExit(str(error)) from error
+        if (given.tier, given.draw_style) != (self.recipe.tier, DRAW_STYLE):
+            raise SystemExit(
+                f"{weights} is for the tier {given.tier!r} and the drawing {given.draw_style!r}; "
+                f"this run is for {self.recipe.tier!r} and {DRAW_STYLE!r}."
+            )
+        tensors = {k: torch.from_numpy(v.astype(np.float32)) for k, v in given.tensors.items()}
+        self.network.load_state_dict(tensors)
         self.averaged.load_state_dict(self.network.state_dict())
 
     def restore(self, checkpoint: Path) -> None:
@@ -335,6 +347,9 @@ class Run:
         for name in CHECKPOINT_PARTS:
             getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
+        changed = {k: v for k, v in asdict(self.recipe).items() if state["recipe"].get(k) != v}
+        if changed:
+            _log.warning("%s goes on with another recipe than it had: %s", checkpoint, changed)
 
     def save(self, out: Path) -> None:
         """Writes beside and renames: a kill or a full disk leaves the previous checkpoint whole."""

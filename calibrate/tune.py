@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from calibrate.combine import combine
-from calibrate.cuts import SIZE, Clip, Cut, cut
+from calibrate.cuts import SIZE, Clip, Cut, cut, face_shape
 from calibrate.data import PairDataset, as_sample
 from calibrate.losses import (
     SqueezeNetFeatures,
@@ -42,6 +42,7 @@ from calibrate.ranges import measuring
 from calibrate.train import to_device
 from engines.network import Moved, Network, Portrait
 from engines.quantize import Ranges
+from puppet.landmarks import LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS
 
 FEW = 4
 """From so many pictures on, some are held out to judge by; below, other cuts of them judge."""
@@ -189,16 +190,16 @@ class _Tuner:
         self.kept = self._snapshot()
 
     def run(self, tell: Callable[[Progress], None] | None, stop: Callable[[], bool]) -> None:
-        settings = self.settings
+        settings, share = self.settings, 0.0
         for fixed, raw in self.data.batches():
+            for group, rate in zip(
+                self.optimiser.param_groups, self.rates, strict=True
+            ):  # warm up, then a line down: the end must not depend on the last batch
+                group["lr"] = rate * min(1.0, (self.step + 1) / 10) * (1.05 - share)
             loss = self._learn(to_device(raw, self.device), fixed)
             self.step += 1
             spent = (time.monotonic() - self.began) / (60 * settings.minutes)
             share = min(1.0, max(spent, self.step / settings.steps))
-            for group, rate in zip(
-                self.optimiser.param_groups, self.rates, strict=True
-            ):  # warm up, then a line down: the end must not depend on the last batch
-                group["lr"] = rate * min(1.0, self.step / 10) * (1.05 - share)
             done = share >= 1 or stop()
             if done or self.step % settings.judge_every == 0:
                 score, results = self._judge()
@@ -308,9 +309,7 @@ class _Pictures:
             raise ValueError(f"{pictures.name} holds no picture with a face")
         count = len(usable)
         self.fixed, self.alone = count >= FEW, count == 1
-        # Spread over the rest; never the portrait itself.
-        held = np.linspace(1, count - 1, max(1, count // 8) + 2).round().astype(int)[1:-1]
-        chosen = [int(usable[i]) for i in dict.fromkeys(held)] if self.fixed else []
+        chosen = to_hold_out(pictures) if self.fixed else []
         learned = [int(i) for i in usable if int(i) not in chosen]
         self._settings = settings
         self._clip = replace(pictures, usable=np.array(learned, np.intp))
@@ -327,15 +326,17 @@ class _Pictures:
         ]  # fmt: skip
         share = 1.0 if self.alone else 0.0
         self._roaming = PairDataset(
-            [self._clip], stills, length=2**31, seed=settings.seed, stills_share=share
-        )
+            [self._clip], stills, length=2**31, seed=settings.seed, stills_share=share,
+            foreground_share=0.35, varied=False,
+        )  # fmt: skip
         if self.fixed:
             truths = [cut(pictures, i, whole, False) for i in chosen]
             self.held_out = [as_sample(self._cuts[0], truth) for truth in truths]
         else:  # the same synthetic motions every time, none of which is learned from
             judged = PairDataset(
-                [self._clip], stills, length=8, seed=settings.seed + 1, stills_share=share
-            )
+                [self._clip], stills, length=8, seed=settings.seed + 1, stills_share=share,
+                varied=False,
+            )  # fmt: skip
             self.held_out = [judged[i] for i in range(6)]
 
     def batches(self) -> Iterator[tuple[bool, dict[str, Any]]]:
@@ -359,6 +360,25 @@ class _Pictures:
             first = step * settings.batch
             samples = [self._roaming[first + i] for i in range(settings.batch)]
         return fixed, default_collate(samples)
+
+
+def to_hold_out(pictures: Clip) -> list[int]:
+    """An eighth of the pictures, spread evenly: never the portrait, nor the widest open mouth or
+    the most closed eyes, since teeth and lids may be seen nowhere else."""
+    faces = {int(i): face_shape(pictures.landmarks[i]) for i in pictures.usable[1:]}
+
+    def gap(index: int, pairs: Sequence[tuple[int, int]]) -> float:
+        face = faces[index]
+        return float(sum(face[lower, 1] - face[upper, 1] for lower, upper in pairs))
+
+    telling = {
+        max(faces, key=lambda i: gap(i, LIP_PAIRS)),
+        min(faces, key=lambda i: gap(i, (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS))),
+    }
+    free = [i for i in faces if i not in telling]
+    wanted = min(len(free), max(1, len(pictures.usable) // 8))
+    places = np.linspace(0, len(free) - 1, wanted + 2).round().astype(int)[1:-1]
+    return [free[i] for i in dict.fromkeys(places.tolist())]
 
 
 def _compose(batch: dict[str, Tensor], moved: Moved) -> Tensor:

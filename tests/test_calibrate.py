@@ -23,7 +23,7 @@ from calibrate.cache import (
     refuse_two_people,
 )
 from calibrate.data import open_cache
-from puppet.contract import UserError
+from puppet.contract import Frame, UserError
 
 SIDE = 256
 
@@ -147,6 +147,26 @@ def test_variable_frame_rate_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(LeftOut, match="variable frame rate"):
         cache_clip(Job(path, tmp_path / "out", "p"), Limits())
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_change_their_size_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Changing:
+        def __init__(self) -> None:
+            self.sides = [64, 64, 80]
+
+        def read(self, timeout: float) -> Frame | None:
+            side = self.sides.pop(0) if self.sides else 0
+            rgb = np.zeros((side, side, 3), np.uint8)
+            return Frame(rgb, (4 - len(self.sides)) * 40_000_000, 0) if side else None
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr("puppet.capture.open_source", lambda *_, **__: Changing())
+    with pytest.raises(LeftOut, match="change their size at frame 2"):
+        cache_clip(Job(tmp_path / "x.mp4", tmp_path / "x", "x"), Limits())
 
 
 def test_even_rate_forgives_rounding_and_one_lost_frame() -> None:

@@ -33,7 +33,8 @@ def make_corpus(folder: Path) -> tuple[Path, Path]:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
     (corpus / "portraits").mkdir()
-    cv2.imwrite(str(corpus / "portraits" / "still.png"), pictures[0][..., ::-1])
+    large = cv2.resize(pictures[0], (192, 192), interpolation=cv2.INTER_NEAREST)
+    cv2.imwrite(str(corpus / "portraits" / "still.png"), large[..., ::-1])  # the cache shrank it
     landmarks = np.stack([face(turn=(0, 0.05 * i, 0)).points for i in range(FRAMES)])
     landmarks[2] = np.nan
     for split, name, count in (("train", "clip", FRAMES), ("portraits", "still", 1)):
@@ -58,6 +59,9 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path: Path) -> None:
     assert error <= 0.5 / STEPS_PER_PIXEL + 1e-4
     assert np.abs(after.frames.astype(int) - before.frames).mean() < 4, "H.264 and back"
     assert set(np.unique(after.mattes)) == {200}
+    (before,) = open_cache(cache / "portraits")
+    (after,) = open_cache(tmp_path / "again" / "portraits")
+    assert np.array_equal(after.frames, before.frames)
     (still,) = open_cache(tmp_path / "again" / "portraits")
     assert np.array_equal(still.frames, np.load(cache / "portraits" / "still" / "frames.npy"))
 

@@ -26,6 +26,7 @@ from calibrate.cuts import (
     imagined_motion,
     letterbox,
     mirror_points,
+    random_cut,
     warp_picture,
 )
 from calibrate.data import WINDOW, PairDataset, as_sample, open_cache, window_around
@@ -39,7 +40,8 @@ from calibrate.losses import (
     windows,
 )
 from engines.network import Network
-from puppet.draw import coarse_motion, picture_coordinates
+from engines.weights import write_weights
+from puppet.draw import DRAW_STYLE, coarse_motion, picture_coordinates
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, RIGHT_LID_PAIRS, mean_face
 from puppet.track import find_faces
 
@@ -218,6 +220,15 @@ def test_a_checkpoint_of_another_version_is_refused(cache: Path, tmp_path: Path)
         train.main(arguments(cache, tmp_path, "--max-steps", "1"))
 
 
+def test_weights_of_another_drawing_are_no_start(cache: Path, tmp_path: Path) -> None:
+    tensors = {k: v.numpy() for k, v in Network("small").state_dict().items()}
+    for tier, style in (("small", "other/9"), ("base", DRAW_STYLE)):
+        write_weights(tmp_path / "w.safetensors", tensors, tier=tier, draw_style=style)
+        more = ("--start-from", str(tmp_path / "w.safetensors"), "--max-steps", "1")
+        with pytest.raises(SystemExit, match="this run is for 'small'"):
+            train.main(arguments(cache, tmp_path / "run", *more))
+
+
 def test_time_limit_ends_training(cache: Path, tmp_path: Path) -> None:
     train.main(arguments(cache, tmp_path, "--minutes", "0"))
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
@@ -272,6 +283,32 @@ def test_a_bar_along_the_edge_is_the_same_in_all_pictures(astronaut: Cut) -> Non
         assert len(np.unique(one.rgb[bar], axis=0)) == 1
         assert not bar[28:-28, 28:-28].any()
         assert np.array_equal(one.matte[~bar], astronaut.matte[~bar])
+
+
+def test_samples_for_one_person_are_not_varied(cache: Path) -> None:
+    """All mattes of this cache are full: only a bar can leave a hole."""
+
+    def holes(varied: bool) -> int:
+        pairs = PairDataset(open_cache(cache), [], length=30, seed=1, stills_share=0, varied=varied)
+        return sum(int((pairs[i]["target_matte"] < 255).any()) for i in range(30))
+
+    assert holes(varied=False) == 0
+    assert holes(varied=True) > 0
+
+
+def test_cuts_stay_inside_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    corners = np.array(((0, 0), (SIZE, 0), (0, SIZE), (SIZE, SIZE)))
+    turned = 0
+    for _ in range(300):
+        points = (mean_face() * 60 + (*rng.uniform(120, 300, 2), 0)).astype(np.float32)
+        matrix, _ = random_cut(points, (400, 480), rng)
+        back = cv2.invertAffineTransform(matrix)
+        turned += abs(back[0, 1]) > 0.01
+        reached = corners @ back[:, :2].T + back[:, 2]
+        assert (reached > -0.01).all()
+        assert (reached < (480.01, 400.01)).all()
+    assert turned > 50
 
 
 def test_what_is_judged_closely_holds_eyes_and_mouth(astronaut: Cut) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import torch
 from calibrate import command
 from calibrate.cuts import SIZE, Clip
 from calibrate.pictures import gather, most_different
-from calibrate.tune import Progress, Tuned, TuneSettings, tune
+from calibrate.tune import Progress, Tuned, TuneSettings, _Tuner, to_hold_out, tune
 from engines.contract import SpecMismatch
 from engines.models import load_model_of
 from engines.network import Network
@@ -28,7 +29,7 @@ from puppet.avatar.tensors import portrait_tensors
 from puppet.avatar.tuned import TENSORS, WEIGHTS, save_tuning, tuned_tensors, tuned_weights
 from puppet.contract import BundleError, UserError
 from puppet.draw import LandmarkPainter
-from puppet.landmarks import mean_face
+from puppet.landmarks import LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS, mean_face
 
 torch.set_num_threads(1)
 QUICK = TuneSettings(steps=6, minutes=5, batch=2, judge_every=2, threads=1, bf16=False)
@@ -113,6 +114,34 @@ def test_what_only_harms_is_not_kept(network: Network) -> None:
     assert result.best == result.start
     for name, values in network.state_dict().items():
         assert torch.equal(result.network.state_dict()[name], values), name
+
+
+def test_the_first_step_is_a_small_one(network: Network) -> None:
+    settings = TuneSettings(steps=100, batch=1, rate=1e-2, threads=1, bf16=False)
+    tuner = _Tuner(network, person(5), settings, None)
+    tuner.run(None, lambda: True)
+    moved = max(
+        float((now.detach() - before).abs().max())
+        for now, before in zip(tuner.network.parameters(), tuner.base, strict=True)
+    )
+    assert 0 < moved < 1.2e-3, "a tenth of the rate"
+
+
+def test_open_mouth_and_closed_eyes_are_learned_from() -> None:
+    pictures = person(9)
+    before = to_hold_out(pictures)
+    assert len(before) == 1
+    landmarks = pictures.landmarks.copy()
+    for index in range(1, 9):  # none but these two is left to be held out
+        if index not in (2, before[0]):
+            landmarks[index] = np.nan
+    usable = np.flatnonzero(~np.isnan(landmarks[:, 0, 0]))
+    for lower, upper in LIP_PAIRS:
+        landmarks[2, lower, 1] += 20
+        landmarks[2, upper, 1] -= 20
+    for lower, upper in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS):
+        landmarks[2, lower, 1] = landmarks[2, upper, 1]
+    assert to_hold_out(replace(pictures, landmarks=landmarks, usable=usable)) == before
 
 
 def test_stops_when_asked_and_keeps_the_best(network: Network) -> None:

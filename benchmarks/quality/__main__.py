@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.environment import environment
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(options, console)
     except (PuppetError, EngineError, FileNotFoundError) as error:
-        Console(stderr=True).print(f"[red]error:[/red] {error}", highlight=False)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
         return 2
 
 
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     perceptual, without = open_perceptual(options.perceptual)
     notes += [note for note in (missing, without) if note]
     for note in notes:
-        console.print(note, style="yellow", highlight=False)
+        console.print(note, style="yellow", highlight=False, markup=False)
     tools = Tools(Segmenter(), FaceReader(), perceptual)
     protocol = Protocol(options.size, options.frames, options.shots)
     try:
@@ -140,8 +141,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
         )
         print_cross(console, content["cross"]["mean"])
     for name, reason in skipped.items():
-        console.print(f"skipped {name}: {reason}", style="yellow", highlight=False)
-    console.print(f"{options.json} and {sheet}", highlight=False)
+        console.print(f"skipped {name}: {reason}", style="yellow", highlight=False, markup=False)
+    console.print(f"{options.json} and {sheet}", highlight=False, markup=False)
     return 0 if measured else 2
 
 
@@ -171,16 +172,16 @@ def measure_all(
     skipped: dict[str, str] = {}
     paths = find_clips(options.clips)
     with console.status("") as status:
-        for k, path in enumerate(paths):
-            status.update(f"{path.name} ({k + 1} of {len(paths)})")
+        for k, (name, path) in enumerate(paths.items()):
+            status.update(escape(f"{name} ({k + 1} of {len(paths)})"))
             try:
-                clip = track_clip(path)
+                clip = track_clip(name, path)
                 measured.append(
                     measure_clip(clip, animators, tools, protocol, dump=options.dump, tune=tuner)
                 )
                 clips.append(clip)
             except Unusable as error:
-                skipped[path.name] = str(error)
+                skipped[name] = str(error)
     return clips, measured, skipped
 
 
@@ -200,7 +201,7 @@ def follow_all(
     with console.status("") as status:
         for k, path in enumerate(find_portraits(options.cross, options.cross_portraits)):
             clip = clips[k % len(clips)]
-            status.update(f"{path.name} driven by {clip.name}")
+            status.update(escape(f"{path.name} driven by {clip.name}"))
             try:
                 sitter = load_sitter(path, tools)
                 name = f"{path.stem} < {clip.name}"

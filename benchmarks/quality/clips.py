@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibrate.cache import VIDEO_SUFFIXES
+from calibrate.cache import VIDEO_SUFFIXES, plain_names
 from puppet.avatar.framing import FACE_OVAL, CropBox, frame_face
 from puppet.contract import Frame, Landmarks, Observation, Rgb, SourceError
 
@@ -55,17 +55,18 @@ class Choice:
     """Driver and truth."""
 
 
-def find_clips(folder: Path) -> list[Path]:
-    """Every video in a folder and the folders in it, sorted. Raises FileNotFoundError."""
+def find_clips(folder: Path) -> dict[str, Path]:
+    """Every video in a folder and the folders in it by a name of its own, sorted. Raises
+    FileNotFoundError."""
     found = sorted(
         p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()
     )
     if not found:
         raise FileNotFoundError(f"{folder} holds no clips ({', '.join(sorted(VIDEO_SUFFIXES))})")
-    return found
+    return dict(zip(plain_names(found, folder), found, strict=True))
 
 
-def track_clip(path: Path) -> Clip:
+def track_clip(name: str, path: Path) -> Clip:
     """Tracks a whole file as the live loop would. Raises Unusable."""
     from puppet.track import open_tracker
     from puppet.track.follow import face_box, overlap
@@ -76,7 +77,12 @@ def track_clip(path: Path) -> Clip:
     tracker = open_tracker()
     try:
         previous = None
+        shape = None
         for frame in _frames(path):
+            shape = shape or frame.rgb.shape
+            if frame.rgb.shape != shape:
+                note = f"used up to a change of size at frame {frame.index}"
+                break
             if frame.index >= LONGEST:
                 note = f"only the first {LONGEST} frames are used"
                 break
@@ -97,7 +103,7 @@ def track_clip(path: Path) -> Clip:
         raise Unusable("no face" if not faces else "a face in one frame only")
     box = square(faces[min(faces)])
     fps = _rate(times)
-    return Clip(path.stem, path, fps, box, faces, times, note)
+    return Clip(name, path, fps, box, faces, times, note)
 
 
 def square(face: Landmarks) -> CropBox:

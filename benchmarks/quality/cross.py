@@ -147,7 +147,8 @@ def _following(measure: str, both: NDArray[np.float64]) -> Numbers:
 
 
 def _still_driver(clip: Clip, retargeter: Retargeter) -> list[Landmarks]:
-    """The clip's first face as one picture repeated with noise, tracked and retargeted."""
+    """The clip's first face as one picture repeated with noise, tracked and retargeted. Raises
+    Unusable."""
     first = min(clip.faces)
     picture = dict(stream_frames(clip, [first]))[first].astype(np.float32)
     rng = np.random.default_rng(0)
@@ -164,6 +165,8 @@ def _still_driver(clip: Clip, retargeter: Retargeter) -> list[Landmarks]:
                 driven.append(retargeter.retarget(face, at_ns))
     finally:
         tracker.close()
+    if not driven:
+        raise Unusable("the driver's face is not found in its first picture, repeated")
     return driven[-STILL_FRAMES:]  # the first ones settle the filters
 
 

@@ -125,12 +125,11 @@ class Engine:
         )
 
     def _open_tuned(self, tuned: Tuned) -> Generator:
-        from engines.weights import write_weights
+        from calibrate.command import write_tuned_weights
 
-        tensors = {k: v.detach().numpy() for k, v in tuned.network.state_dict().items()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.safetensors"
-            write_weights(path, tensors, tier=tuned.network.tier, draw_style=DRAW_STYLE)
+            write_tuned_weights(path, tuned)
             return self._open(path)
 
 
@@ -142,11 +141,9 @@ class Trained:
         import torch
 
         torch.set_num_threads(1)
-        self.network, step = load_trained(weights)
+        self.network = load_trained(weights)
         version = f"torch {torch.__version__}"
         self.about = {"tier": self.network.tier, "runtime": version, "precision": "f32"}
-        if step:
-            self.about["step"] = step
 
     def sit(self, sitter: Sitter, tuned: Tuned | None = None) -> None:
         import torch
@@ -179,9 +176,8 @@ class Trained:
             return np.asarray((both * 255).round().byte().permute(1, 2, 0).numpy(), np.uint8)
 
 
-def load_trained(weights: Path) -> tuple[Network, str]:
-    """The network of a weights file of calibrate.train, and at which step it was written ('' if
-    it does not say). Raises SpecMismatch."""
+def load_trained(weights: Path) -> Network:
+    """The network of a weights file of calibrate.train. Raises SpecMismatch."""
     from safetensors import SafetensorError, safe_open
 
     from engines.graph import METADATA_KEY
@@ -205,7 +201,7 @@ def load_trained(weights: Path) -> tuple[Network, str]:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise SpecMismatch(f"{weights} does not fit this version's network: {error}") from error
-    return network, metadata.get("step", "")
+    return network
 
 
 def _planes(picture: NDArray[np.uint8]) -> torch.Tensor:

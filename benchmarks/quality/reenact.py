@@ -73,7 +73,8 @@ class Measured:
     numbers: dict[str, Numbers]
     """By method: the mean over the frames of every key in KEYS; None where it is unknown."""
     faces_lost: dict[str, int]
-    """By method: in how many results the tracker found no face (their errors are not counted)."""
+    """By method: in how many results the tracker found no face. Errors are counted in those frames
+    where it found one in all of them."""
     rows: list[Row] = field(default_factory=list)
     note: str = ""
 
@@ -125,7 +126,7 @@ def measure_clip(
                 name = f"{clip.name} #{index}"
                 rows.append(Row(name, portrait, results, truth, clip.landmarks(index)))
         before = index, results, truth
-    lost = {n: sum(f.get("landmark_error", 0) is None for f in found[n]) for n in animators}
+    lost = {n: sum(f.get("face_lost") == 1 for f in found[n]) for n in animators}
     means = {name: average(each) for name, each in found.items()}
     return Measured(clip.name, list(choice.tests), means, lost, rows, clip.note)
 
@@ -152,6 +153,8 @@ def _compare(
     areas = regions(driver, truth.shape[0])
     seen_truth = tools.reader.read(cut(picture, clip.box), driver)
     features = tools.perceptual.compare(results, truth, areas) if tools.perceptual else {}
+    seen = {name: tools.reader.read(large[name], driver) for name in results}
+    in_all = {name: face for name, face in seen.items() if face is not None}
     compared: list[tuple[str, Numbers]] = []
     for name, result in results.items():
         numbers: Numbers = {"psnr": psnr(result, truth), "ssim": ssim(result, truth)}
@@ -159,7 +162,9 @@ def _compare(
             numbers[f"psnr_{area}"] = psnr(result, truth, mask) if mask.any() else None
         numbers.update(features.get(name, {}))
         if seen_truth is not None:
-            numbers.update(compare_faces(tools.reader.read(large[name], driver), seen_truth))
+            numbers["face_lost"] = float(seen[name] is None)
+            if len(in_all) == len(seen):  # else a method would be spared what is hard for it
+                numbers.update(compare_faces(in_all[name], seen_truth))
         compared.append((name, numbers))
     return compared
 

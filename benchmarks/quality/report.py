@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.quality.methods import METHODS
@@ -80,7 +81,7 @@ def print_tables(console: Console, measured: Sequence[Measured]) -> None:
             cells.append(
                 f"{_text('psnr', own.get('psnr'))} ({_text('psnr', own.get('psnr_mouth'))})"
             )
-        clips.add_row(m.name, *cells)
+        clips.add_row(escape(m.name), *cells)
     console.print(clips)
 
 

@@ -27,7 +27,7 @@ class Tuner:
 
         self._segmenter, self._minutes = segmenter, minutes
         if choice.runtime == "torch" and choice.weights is not None:
-            self._network = load_trained(choice.weights)[0]
+            self._network = load_trained(choice.weights)
         else:
             self._network = load_network(choice.tier, choice.weights)
         self.gains: dict[str, str] = {}
