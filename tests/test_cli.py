@@ -18,7 +18,7 @@ import typer
 from engines.contract import EngineFailed
 from puppet.cli import main as program
 from puppet.cli.failure import INTERRUPTED, MENDABLE, UNEXPECTED, guarded
-from puppet.cli.options import parse_size
+from puppet.cli.options import parse_size, size_for
 from puppet.contract import UserError
 from tests.performing import (
     driver_frames,
@@ -68,6 +68,13 @@ ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if has
 
 
 # --- help -----------------------------------------------------------------------------------
+
+
+def test_calls_get_a_wide_picture_unless_asked_otherwise() -> None:
+    assert size_for([], None) == "512x512"
+    assert size_for(["preview", "mjpeg"], None) == "512x512"
+    assert size_for(["preview", "virtual:/dev/video10"], None) == "1280x720"
+    assert size_for(["virtual"], "640x480") == "640x480"
 
 
 def test_help_names_every_command_and_where_to_start(capsys: pytest.CaptureFixture[str]) -> None:

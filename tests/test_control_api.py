@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import socket
 import struct
 import subprocess
@@ -13,6 +14,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -25,8 +27,9 @@ from websockets.sync.client import connect
 pytest.importorskip("fastapi")
 
 from puppet.contract import SoundPiece, SourceError, UserError
-from puppet.studio import guard
-from puppet.studio.server import StudioServer
+from puppet.studio import guard, patience
+from puppet.studio.control import Studio
+from puppet.studio.server import MAX_CONNECTIONS, StudioServer
 from puppet.studio.sockets import DRIVER, MAX_CLIENTS, PORTRAIT
 from tests.obs_peer import PASSWORD, Obs, serving
 from tests.performing import astronaut, streams_of
@@ -171,7 +174,7 @@ def test_outputs_go_on_and_off(up: Running) -> None:
     assert b"<img" in httpx.get(url).content
     again = up.post("/api/sinks", sink="mjpeg:0", on=True)
     assert (again.status_code, "on already" in again.text) == (409, True)
-    assert up.post("/api/sinks", sink="mjpeg:0", on=False).status_code == 200
+    assert up.post("/api/sinks", sink="mjpeg", on=False).status_code == 200
     assert {s["name"] for s in up.state()["sinks"]} == {"null", "panel"}
     assert up.post("/api/sinks", sink="mjpeg:0", on=False).status_code == 404
     assert up.post("/api/sinks", sink="file:/etc/passwd", on=True).status_code == 404
@@ -249,12 +252,30 @@ def test_a_full_disk_ends_the_recording_and_not_the_loop(
     assert up.post("/api/recording", on=False).status_code == 200
 
 
+def test_a_recording_that_cannot_be_finished_says_so(up: Running) -> None:
+    started = up.post("/api/recording", on=True).json()
+    up.until(lambda s: s["recording"]["bytes"] > 0)
+    shutil.rmtree(started["folder"])
+    done = up.post("/api/recording", on=False).json()
+    assert done["error"]
+    assert done["bytes"] == 0
+
+
 def test_cameras_are_chosen_by_name(up: Running) -> None:
     assert "demo" in up.call("GET", "/api/cameras").json()["cameras"]
     refused = up.post("/api/camera", camera="/etc/passwd")
     assert refused.status_code == 404
     assert up.post("/api/camera", camera="demo").status_code == 200
     up.goes_on()
+
+
+def test_the_clip_it_began_with_can_be_chosen_again(up: Running, tmp_path: Path) -> None:
+    """A clip goes by its file's name, which alone is no place to open."""
+    settings = replace(up.studio.run.settings, camera=str(tmp_path / "own clip.mp4"))
+    studio = Studio(settings)
+    assert studio._camera_spec(settings.camera or "") == settings.camera
+    studio._begun_with = "own clip.mp4"
+    assert studio._camera_spec("own clip.mp4") == settings.camera
 
 
 def test_an_upload_becomes_an_avatar_that_can_be_played(up: Running) -> None:
@@ -508,6 +529,42 @@ def test_a_viewer_that_talks_nonsense_is_let_go(up: Running, message: str) -> No
     up.goes_on(2)
 
 
+def test_viewers_that_want_nothing_leave_their_place(up: Running) -> None:
+    for _ in range(MAX_CLIENTS + 1):
+        with up.socket("/api/pictures") as viewer:
+            viewer.send(json.dumps({"want": []}))
+            time.sleep(0.05)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with up.socket("/api/pictures") as late:
+                late.send("{}")
+                assert late.recv(timeout=10)
+            return
+        except (ConnectionClosed, InvalidStatus):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_silent_connections_do_not_keep_panic_out(
+    up: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_REQUEST_S", 0.3)
+    address = ("127.0.0.1", up.server.port)
+    crowd = [socket.create_connection(address, timeout=20) for _ in range(MAX_CONNECTIONS + 12)]
+    for number, silent in enumerate(crowd):
+        if number % 2:
+            silent.sendall(b"GET / HT")  # begins, and goes no further
+    for silent in crowd:
+        assert silent.recv(1) == b"", "let go"
+        silent.close()
+    assert up.post("/api/pause", on=False).status_code == 200
+    with up.socket("/api/events") as listener:  # taken over in time, it may be silent for long
+        next_message(listener, "state")
+        time.sleep(0.6)
+        next_message(listener, "state")
+
+
 def test_panic_does_not_wait_for_slow_devices(up: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many callers as the server has threads wait for cameras that do not answer."""
     answer = threading.Event()
@@ -579,9 +636,10 @@ def test_the_command_says_that_the_port_is_taken(up: Running) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_token_that_is_none_is_refused(up: Running) -> None:
-    with pytest.raises(UserError, match="at least 16"):
-        StudioServer(up.studio, port=0, token="secret")
+@pytest.mark.parametrize("token", ["secret", "with+signs/that=addresses+change", "ä" * 20])
+def test_a_token_that_is_none_is_refused(up: Running, token: str) -> None:
+    with pytest.raises(UserError, match="16 to 128 letters"):
+        StudioServer(up.studio, port=0, token=token)
 
 
 def test_only_loopback_listens_unless_asked(up: Running) -> None:

@@ -154,6 +154,34 @@ def test_sinks_come_and_go_while_pictures_flow(tmp_path: Path) -> None:
         fan.add(NullSink())
 
 
+def test_a_sink_that_opens_while_all_are_closed_is_closed_too() -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    class Slow(Probe):
+        def open(self, width: int, height: int, fps: float) -> None:
+            opening.set()
+            go_on.wait(20)
+
+    fan, slow, told = FanOut(WIDTH, HEIGHT, FPS), Slow("slow"), []
+
+    def add() -> None:
+        try:
+            fan.add(slow)
+        except SinkError as error:
+            told.append(str(error))
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    assert opening.wait(20)
+    fan.close()
+    go_on.set()
+    thread.join(20)
+    assert told
+    assert "too late" in told[0]
+    assert slow.closed == 1
+    assert fan.names == ()
+
+
 def test_closing_does_not_wait_for_a_stuck_sink() -> None:
     fan, stuck = FanOut(WIDTH, HEIGHT, FPS), Probe("stuck")
     fan.add(stuck)

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,6 +147,45 @@ def test_virtual_camera_errors_tell_the_remedy(tmp_path: Path) -> None:
     no_camera.touch()
     with pytest.raises(SinkError, match="not a virtual one"):
         VirtualCameraSink(str(no_camera)).open(WIDTH, HEIGHT, FPS)
+
+
+@pytest.mark.parametrize("device", [None, "Unity Video Capture #2"])
+def test_unity_capture_gets_the_person_without_background(
+    monkeypatch: pytest.MonkeyPatch, device: str | None
+) -> None:
+    """Against the library's interface: Unity Capture itself runs on Windows only."""
+    sent: list[np.ndarray] = []
+
+    class Camera:
+        backend = "stand-in"
+
+        def __init__(self, *_: object, fmt: str, device: str | None) -> None:
+            self.fmt, self.device = fmt, device or "first"
+
+        def send(self, pixels: np.ndarray) -> None:
+            assert pixels.shape[2] == len(self.fmt)
+            sent.append(pixels)
+
+        def close(self) -> None:
+            pass
+
+    library = SimpleNamespace(Camera=Camera, PixelFormat=SimpleNamespace(RGB="RGB", RGBA="RGBA"))
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", library)
+    monkeypatch.setattr("puppet.output.virtual._check_device", lambda _: None)
+    sink = VirtualCameraSink(device)
+    sink.open(WIDTH, HEIGHT, FPS)
+    shown = picture(3)
+    cut_out = np.dstack((shown.rgb, np.zeros(shown.rgb.shape[:2], np.uint8)))
+    sink.send(shown)
+    sink.send(replace(shown, cutout=cut_out))
+    sink.close()
+    if device is None:
+        assert not sink.wants_cutout
+        assert [pixels is shown.rgb for pixels in sent] == [True, True]
+    else:
+        assert sink.wants_cutout
+        assert len(sent) == 1, "nothing before there is a cut-out"
+        assert sent[0] is cut_out
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,7 @@ def test_only_its_own_page_may_look() -> None:
             get(sink, "/next?after=0"),
             get(sink, "/next?token=" + "0" * 32),
             get(sink, "/next?token=%ff%00"),
+            get(sink, f"/?{query}" + "&x=1" * 20),
             get(sink, f"/?{query}", Host="evil.example"),
             get(sink, f"/next?{query}", Host=f"evil.example:{port}"),
             get(sink, f"/next?{query}", Origin="https://evil.example"),

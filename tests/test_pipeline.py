@@ -493,10 +493,11 @@ def test_urgent_commands_go_first_and_are_never_refused() -> None:
     queue = CommandQueue()
     while queue.put(Pause()):
         pass
+    assert queue.put(Panic(False))
     assert queue.put(Panic(True))
     waiting = queue.drain()
-    assert waiting[0] == Panic(True)
-    assert len(waiting) == CommandQueue.CAPACITY + 1
+    assert waiting[:2] == [Panic(False), Panic(True)], "the last word is the last"
+    assert len(waiting) == CommandQueue.CAPACITY + 2
     assert queue.drain() == []
 
 

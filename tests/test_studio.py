@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from puppet.compose.settings import Background, ComposeSettings
 from puppet.contract import Frame, Observation, Picture, UserError
 from puppet.draw import draw_contours, picture_coordinates
 from puppet.output import FanOut
+from puppet.output.preview import PreviewSink
 from puppet.pipeline.backstage import Backstage
 from puppet.retarget.expressions import ATTACK_S, RELEASE_S, Gesture, express, presets
 from puppet.retarget.openings import EYES, eye_openness, lip_gaps, mouth_width
@@ -126,7 +128,7 @@ def test_the_tap_keeps_no_picture_unless_switched_on() -> None:
     tap.note(seen, frame)
     assert tap.newest[2] is frame.rgb
     tap.show_picture = False
-    assert tap.newest == (2, seen, None)
+    assert tap.newest == (3, seen, None), "another one: nobody goes on showing the picture"
 
 
 def test_each_picture_is_encoded_once_for_all_viewers() -> None:
@@ -143,6 +145,22 @@ def test_each_picture_is_encoded_once_for_all_viewers() -> None:
     second = pictures.portrait()
     assert second is not None
     assert second[0] == first[0] + 1
+
+
+def test_what_was_encoded_with_the_drivers_picture_is_not_sent_again() -> None:
+    """Also when the camera is silent from then on."""
+    tap = DriverTap()
+    pictures = PanelPictures(PanelSink(), tap)
+    tap.show_picture = True
+    tap.note(Observation(face(), 1, 0), Frame(np.full((512, 512, 3), 200, np.uint8), 1, 0))
+    before = pictures.driver()
+    tap.show_picture = False
+    after = pictures.driver()
+    assert before is not None
+    assert after is not None
+    assert after[0] > before[0]
+    shown = [cv2.imdecode(np.frombuffer(x[1], np.uint8), 1).mean() for x in (before, after)]
+    assert shown[0] > 100 > 40 > shown[1]
 
 
 def test_the_window_follows_the_face_slowly_and_keeps_it_inside() -> None:
@@ -280,6 +298,26 @@ def test_a_switch_of_avatar_fades(up: Running) -> None:
     assert max(ways) > 10  # the corner of the other picture is another
     between = [way for way in ways if 0.1 * max(ways) < way < 0.9 * max(ways)]
     assert between  # neither the one nor the other: faded
+
+
+def test_a_preview_opened_from_the_panel_ends_alone(
+    up: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PreviewSink, "open", lambda *_: None)  # no display needed
+    monkeypatch.setattr(PreviewSink, "send", lambda *_: None)
+    up.studio.mirror(True)
+    up.studio.switch_sink("preview", True)
+    (preview,) = (s for s in up.studio.run.fan_out.sinks if isinstance(s, PreviewSink))
+    assert preview.mirror
+    up.studio._press("m")
+    up.until(lambda s: not s["mirror"])
+    deadline = time.monotonic() + 20
+    while preview.mirror:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    up.studio._press("q")
+    assert "preview" not in up.studio.run.fan_out.names
+    up.goes_on()
 
 
 def test_settings_that_make_no_sense_are_refused(up: Running) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from puppet.cli.options import ReportOption, RuntimeOption, SizeOption, parse_size
+from puppet.cli.options import SQUARE, ReportOption, RuntimeOption, SizeOption, parse_size
 
 
 def demo(
@@ -17,7 +17,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FILE.mp4", help="The video to write.")
     ] = Path("puppet-demo.mp4"),
-    size: SizeOption = "512x512",
+    size: SizeOption = None,
     runtime: RuntimeOption = "auto",
     report: ReportOption = None,
 ) -> None:
@@ -40,7 +40,8 @@ def demo(
         sinks=(),
         seconds=seconds,
         look=Look(
-            compose=ComposeSettings(size=parse_size(size)), engine=EngineSettings(runtime=runtime)
+            compose=ComposeSettings(size=parse_size(size or SQUARE)),
+            engine=EngineSettings(runtime=runtime),
         ),
         use_profile=False,
     )

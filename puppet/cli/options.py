@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -34,11 +35,13 @@ AvatarOption: TypeAlias = Annotated[
     ),
 ]
 SizeOption: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--size",
         metavar="WIDTHxHEIGHT",
-        help="Size of the output: 512x512 (the face), 1280x720 (the whole picture) or another.",
+        help="Size of the output: 512x512 (the face), 1280x720 (the whole picture) or another. "
+        "Left out: 1280x720 for a virtual camera and the panel, else 512x512.",
+        show_default=False,
     ),
 ]
 BackgroundOption: TypeAlias = Annotated[
@@ -162,6 +165,7 @@ SecondsOption: TypeAlias = Annotated[
     ),
 ]
 
+SQUARE, WIDE = "512x512", "1280x720"
 _SIZE = re.compile(r"(\d{1,5})\s*[xX×]\s*(\d{1,5})")
 
 
@@ -171,6 +175,11 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     if found is None:
         raise UserError(f"{option} {text!r} is not a size: write WIDTHxHEIGHT, such as 1280x720.")
     return int(found[1]), int(found[2])
+
+
+def size_for(sinks: Sequence[str], size: str | None) -> str:
+    """What was asked for, or what fits the outputs: calls expect a camera's wide picture."""
+    return size or (WIDE if any(s.startswith("virtual") for s in sinks) else SQUARE)
 
 
 def parse_camera_size(text: str | None) -> tuple[int, int] | None:

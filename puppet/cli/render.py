@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from puppet.cli.options import (
+    SQUARE,
     AvatarOption,
     BackgroundOption,
     ExpressionOption,
@@ -41,7 +42,7 @@ def render(
         Path,
         typer.Option("--out", "-o", metavar="OUT.mp4", help="The video.", show_default=False),
     ],
-    size: SizeOption = "512x512",
+    size: SizeOption = None,
     background: BackgroundOption = "original",
     pose: PoseOption = "relative",
     expression_strength: ExpressionOption = None,
@@ -72,7 +73,7 @@ def render(
     from puppet.pipeline.settings import RenderSettings
 
     look = look_of(
-        size=size,
+        size=size or SQUARE,
         background=background,
         pose=pose,
         expression_strength=expression_strength,

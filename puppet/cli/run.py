@@ -25,6 +25,7 @@ from puppet.cli.options import (
     SizeOption,
     look_of,
     parse_camera_size,
+    size_for,
 )
 
 
@@ -66,7 +67,7 @@ def run(
     ] = None,
     seconds: SecondsOption = None,
     report: ReportOption = None,
-    size: SizeOption = "512x512",
+    size: SizeOption = None,
     background: BackgroundOption = "original",
     pose: PoseOption = "relative",
     expression_strength: ExpressionOption = None,
@@ -124,7 +125,7 @@ def run(
     from puppet.pipeline.settings import LiveSettings
 
     look = look_of(
-        size=size,
+        size=size_for(sink or (), size),
         background=background,
         pose=pose,
         expression_strength=expression_strength,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from puppet.cli.options import (
+    WIDE,
     BackgroundOption,
     CameraSizeOption,
     FpsOption,
@@ -73,7 +74,7 @@ def studio(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where recordings go. Left out: your videos."),
     ] = None,
-    size: SizeOption = "512x512",
+    size: SizeOption = None,
     background: BackgroundOption = "original",
     label_size: LabelSizeOption = "medium",
     label_language: LabelLanguageOption = "en",
@@ -94,7 +95,7 @@ def studio(
     from puppet.pipeline.settings import LiveSettings
 
     look = look_of(
-        size=size,
+        size=size or WIDE,  # for calls, which the panel can switch on at any time
         background=background,
         label_size=label_size,
         label_language=label_language,

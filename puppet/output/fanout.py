@@ -71,8 +71,13 @@ class FanOut:
                 raise UserError(f"the output {sink.name} is on already")
         channel = _Channel(sink, self._format, self._on_failure, self._clock)
         channel.open(timeout_s)
-        with self._lock:
-            self._channels = (*self._channels, channel)
+        with self._lock:  # opening takes its time: the outputs may have been closed meanwhile
+            late = self._closed or any(c.sink.name == sink.name for c in self._channels)
+            if not late:
+                self._channels = (*self._channels, channel)
+        if late:
+            channel.close(timeout_s)
+            raise SinkError(f"the output {sink.name} came too late: closed, or on already")
 
     def remove(self, name: str, timeout_s: float = 5.0) -> None:
         """Closes one sink; its file is finished, its figures stay in `stats`."""
@@ -100,6 +105,11 @@ class FanOut:
     def names(self) -> tuple[str, ...]:
         """Of the sinks that are on, failed ones included."""
         return tuple(c.sink.name for c in self._channels)
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """Those that are on, failed ones included."""
+        return tuple(c.sink for c in self._channels)
 
     @property
     def alive(self) -> int:

@@ -13,6 +13,8 @@ from typing import Any
 
 from puppet.contract import Picture, SinkError
 
+_UNITY = "Unity Video Capture"
+"""How Unity Capture names its cameras; a number follows from the second on."""
 _LOOPBACK = (
     "sudo modprobe v4l2loopback devices=1 video_nr=10 card_label=webcam-puppet exclusive_caps=1"
 )
@@ -35,12 +37,13 @@ _NOT_FOUND = {
 class VirtualCameraSink:
     """Feeds a virtual camera steadily: the newest picture again when the loop is late."""
 
-    wants_cutout = False
     paced = True
 
     def __init__(self, device: str | None = None) -> None:
-        """`device`: "/dev/videoN" on Linux, the camera's name elsewhere; None takes the first."""
+        """`device`: "/dev/videoN" on Linux, the camera's name elsewhere; None takes the first.
+        Unity Capture's cameras ("Unity Video Capture") get the person with real transparency."""
         self.name = f"virtual:{device}" if device else "virtual"
+        self.wants_cutout = device is not None and device.startswith(_UNITY)
         self.device = device
         """After `open`: what is really used, as the backend names it."""
         self.backend: str | None = None
@@ -56,10 +59,10 @@ class VirtualCameraSink:
             ) from error
         if sys.platform.startswith("linux") and self.device is not None:
             _check_device(self.device)
+        formats = pyvirtualcam.PixelFormat
+        pixels = formats.RGBA if self.wants_cutout else formats.RGB
         try:
-            self._camera = pyvirtualcam.Camera(
-                width, height, fps, fmt=pyvirtualcam.PixelFormat.RGB, device=self.device
-            )
+            self._camera = pyvirtualcam.Camera(width, height, fps, fmt=pixels, device=self.device)
         except (RuntimeError, OSError, ValueError) as error:
             raise SinkError(explain(str(error), self.device, sys.platform)) from error
         self.device, self.backend = self._camera.device, self._camera.backend
@@ -67,8 +70,13 @@ class VirtualCameraSink:
     def send(self, picture: Picture) -> None:
         if self._camera is None:
             raise SinkError("the virtual camera is not open")
+        sent = picture.rgb
+        if self.wants_cutout:
+            if picture.cutout is None:  # it is on its way: the scene is just being set
+                return
+            sent = picture.cutout
         try:
-            self._camera.send(picture.rgb)
+            self._camera.send(sent)
         except (RuntimeError, OSError) as error:
             raise SinkError(
                 f"the virtual camera {self.device} stopped taking pictures ({error}); "
@@ -117,7 +125,7 @@ def explain(message: str, device: str | None, platform: str) -> str:
             f"{where} is a camera, not a virtual one that can be written to; "
             "see the list of `puppet devices`"
         )
-    if "format" in said and device is not None:
+    if "format" in said:
         return (
             f"{where} is set to another picture format by a program that has it open; close "
             f"that program, or load the module again ({message.strip()})"

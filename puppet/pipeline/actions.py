@@ -42,7 +42,6 @@ class Actions:
     def __init__(self, parts: Parts, events: Events) -> None:
         self._parts = parts
         self._events = events
-        self._previews = [sink for sink in parts.sinks if isinstance(sink, PreviewSink)]
 
     def obey(self, commands: list[Command]) -> bool:
         """Carries commands out; a refused one is told. True when the run shall end."""
@@ -95,7 +94,9 @@ class Actions:
                 self._events.tell("adjusted", told)
 
     def _change_previews(self, command: MirrorPreview | ShowKeys) -> None:
-        for preview in self._previews:
+        for preview in self._parts.fan_out.sinks:
+            if not isinstance(preview, PreviewSink):
+                continue
             match command:
                 case MirrorPreview(on):
                     preview.mirror = _switched(preview.mirror, on)

@@ -148,16 +148,17 @@ class CommandQueue:
 
     def __init__(self) -> None:
         self._waiting: deque[Command] = deque()
+        self._urgent: deque[Command] = deque()
         self._lock = threading.Lock()
 
     def put(self, command: Command) -> bool:
         """False when the queue is full: the work thread has stalled and would act far too late.
 
-        Panic and Quit are always taken, and go first.
+        Panic and Quit are always taken, and go first, in their own order.
         """
         with self._lock:
             if isinstance(command, Panic | Quit):
-                self._waiting.appendleft(command)
+                self._urgent.append(command)
                 return True
             if len(self._waiting) >= self.CAPACITY:
                 return False
@@ -171,9 +172,10 @@ class CommandQueue:
 
     def drain(self) -> list[Command]:
         """All that wait, in order; never blocks."""
-        if not self._waiting:
+        if not (self._urgent or self._waiting):
             return []
         with self._lock:
-            taken = list(self._waiting)
+            taken = [*self._urgent, *self._waiting]
+            self._urgent.clear()
             self._waiting.clear()
         return taken

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from puppet.capture import MeasuredSource
-from puppet.contract import Sink, Tracker, UserError
+from puppet.contract import Tracker, UserError
 from puppet.output import FanOut, open_sink
 from puppet.pipeline.cast import Cast
 from puppet.pipeline.driver import Driver
@@ -42,8 +42,6 @@ class Parts:
     fan_out: FanOut
     profile: Profile
     tracking: TrackingOutputs
-    sinks: tuple[Sink, ...]
-    """Those the run began with."""
 
     def close(self) -> None:
         """Closes what tracking and work used; source and outputs are closed before it ends."""
@@ -105,6 +103,5 @@ def open_parts(
         fan_out=fan_out,
         profile=profile,
         tracking=tracking,
-        sinks=sinks,
         **opened,
     )

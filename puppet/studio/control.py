@@ -7,6 +7,7 @@ thread, and raise UserError or SinkError with a sentence.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from puppet.contract import SourceError, Tracker, UserError
 from puppet.flow import Percentiles
 from puppet.output import open_sink
 from puppet.output.obs import set_sound_delay
+from puppet.output.preview import PreviewSink
 from puppet.pipeline.commands import (
     Adjust,
     ChangeBackground,
@@ -83,6 +85,7 @@ class Studio:
         self._exposed = exposed
         self._source: SwitchableSource | None = None
         self._camera = settings.camera
+        self._begun_with = ""
         self._switching = threading.Lock()
         self._countdown: tuple[threading.Timer, float] | None = None
         self._mirrored = False
@@ -104,6 +107,7 @@ class Studio:
     def _open_source(self) -> MeasuredSource:
         opener = self._given.source
         first = open_camera(self._settings, self._camera) if opener is None else opener()
+        self._begun_with = first.name
         self._source = SwitchableSource(first, self.driver.note)
         return self._source
 
@@ -255,6 +259,8 @@ class Studio:
                 return str(camera.index)
         if name in ("demo", self._settings.camera):
             return name
+        if name and name == self._begun_with:  # a clip goes by its file's name
+            return self._settings.camera
         known = ", ".join([*(camera.name for camera in cameras), "demo"])
         raise NotFound(f"There is no camera {name!r}. There are: {known}.")
 
@@ -265,14 +271,18 @@ class Studio:
         if spec in (self.panel.name, self.recorder.name):
             raise UserError("The panel and the recording have switches of their own.")
         if not on:
-            if spec not in fan_out.names:
+            # 'mjpeg' will do for 'mjpeg:8765': that is how it was switched on.
+            named = [n for n in fan_out.names if spec in (n, n.partition(":")[0])]
+            if not named:
                 raise NotFound(f"The output {spec!r} is not on.")
-            fan_out.remove(spec)
+            fan_out.remove(named[0])
             self._put(Cutout(fan_out.wants_cutout))
             return
         if kind not in SINKS:
             raise NotFound(f"There is no output {spec!r}: choose one of {', '.join(SINKS)}.")
-        sink = open_sink(spec, on_key=self.run.commands.press)
+        sink = open_sink(spec, on_key=self._press)
+        if isinstance(sink, PreviewSink):
+            sink.mirror = self._mirrored
         failed = {s.name for s in fan_out.stats() if s.error is not None}
         if sink.name in fan_out.names:
             if sink.name not in failed:
@@ -280,8 +290,18 @@ class Studio:
             fan_out.remove(sink.name)
         fan_out.add(sink)
         self._put(Cutout(fan_out.wants_cutout))
-        if url := fan_out.addresses.get(sink.name):
+        if url := self.addresses().get(sink.name):
             self.run.events.tell("output", f"The output {sink.name} is at {url}")
+
+    def _press(self, key: str) -> None:
+        """A key in a preview that the panel has opened: closing that window ends it alone."""
+        if key == "q":
+            with contextlib.suppress(UserError):  # it was switched off at the same moment
+                self.switch_sink("preview", False)
+        elif key == "m":
+            self.mirror(None)
+        else:
+            self.run.commands.press(key)
 
     def addresses(self) -> dict[str, str]:
         """Where outputs that are pages can be seen, by name: on this machine, so not told to

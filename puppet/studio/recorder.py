@@ -98,9 +98,9 @@ class Recorder:
         sink = self._sink
         if sink is None:
             return
-        error = self._error(fan_out)
         with contextlib.suppress(UserError):
             fan_out.remove(sink.name)
+        error = self._error(fan_out)  # the last of it is written when the file is closed
         self._sink = None
         self._last = _told(sink, error, over=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import secrets
 import socket
 import sys
@@ -22,7 +23,7 @@ DEFAULT_PORT = 8790
 LOOPBACK = "127.0.0.1"
 TOKEN_VARIABLE = "PUPPET_STUDIO_TOKEN"
 MAX_CONNECTIONS = 48
-_MIN_TOKEN = 16
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,128}")
 _START_S = 20.0
 _TYPES = {
     "html": "text/html; charset=utf-8",
@@ -45,11 +46,12 @@ class StudioServer:
     ) -> None:
         """Takes the port at once. `port` 0 is any free one; `token` None makes a random one.
 
-        Raises UserError when the port is taken or a token is too short to be one.
+        Raises UserError when the port is taken or a token is not fit to be one.
         """
-        if token is not None and (len(token) < _MIN_TOKEN or not token.isascii() or " " in token):
+        if token is not None and not _TOKEN.fullmatch(token):
             raise UserError(
-                f"The token in {TOKEN_VARIABLE} must be at least {_MIN_TOKEN} plain characters."
+                f"The token in {TOKEN_VARIABLE} must be 16 to 128 letters, digits, '-' or '_': it "
+                "is part of an address."
             )
         self.token = token or secrets.token_urlsafe(24)
         self._socket = _listen(address, port)
@@ -71,9 +73,11 @@ class StudioServer:
         """Raises UserError when the server's packages are missing."""
         import uvicorn
 
+        from puppet.studio.patience import Impatient
+
         config = uvicorn.Config(
             self._make_app(),
-            http="h11",
+            http=Impatient,
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,
@@ -83,7 +87,7 @@ class StudioServer:
             ws_max_size=4096,
             ws_per_message_deflate=False,
             server_header=False,
-            timeout_keep_alive=30,
+            timeout_keep_alive=5,
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)

@@ -38,6 +38,8 @@ _RESEND_S = 5.0
 """The same picture again after this long, which also finds viewers that have gone."""
 _WAITING = 64
 _MAX_MESSAGE = 200
+_MAX_WISHES = 4
+"""Messages of a viewer that wait; it is not read on before they are heard."""
 
 
 class Sockets:
@@ -118,24 +120,23 @@ class Sockets:
             return
         await socket.accept(_subprotocol(socket))
         self._viewers += 1
+        wishes: asyncio.Queue[str] = asyncio.Queue(_MAX_WISHES)
         try:
-            await self._show(socket)
-        except (WebSocketDisconnect, asyncio.TimeoutError, ValueError):
-            pass
+            await _first_done(self._show(socket, wishes), _hear_wishes(socket, wishes))
         finally:
             self._viewers -= 1
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await socket.close()
 
-    async def _show(self, socket: WebSocket) -> None:
+    async def _show(self, socket: WebSocket, wishes: asyncio.Queue[str]) -> None:
         fps, want = DEFAULT_FPS, _KINDS
         shown: dict[int, int] = {}
         due = 0.0
         while True:
-            fps, want = _wish(await socket.receive_text(), fps, want)
+            fps, want = _wish(await wishes.get(), fps, want)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             due = time.monotonic() + 1 / fps
-            sent = False
+            sent = not want
             while not sent:
                 for kind, name in ((PORTRAIT, "portrait"), (DRIVER, "driver")):
                     if name not in want:
@@ -187,12 +188,18 @@ def _wish(text: str, fps: float, want: tuple[str, ...]) -> tuple[float, tuple[st
     kinds = message.get("want", want)
     if not isinstance(kinds, list | tuple):
         raise ValueError("want is no list")
-    return min(MAX_FPS, max(1.0, float(wished))), tuple(k for k in kinds if isinstance(k, str))
+    return min(MAX_FPS, max(1.0, float(wished))), tuple(k for k in kinds if k in _KINDS)
 
 
 async def _in_time(sending: Awaitable[None]) -> None:
     """Raises TimeoutError for a viewer that takes nothing."""
     await asyncio.wait_for(sending, STALL_S)
+
+
+async def _hear_wishes(socket: WebSocket, wishes: asyncio.Queue[str]) -> None:
+    """Hands on what a viewer says, until it goes."""
+    while True:
+        await wishes.put(await socket.receive_text())
 
 
 async def _until_gone(socket: WebSocket) -> None:

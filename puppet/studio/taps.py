@@ -63,8 +63,9 @@ class DriverTap:
     def show_picture(self, on: bool) -> None:
         self._show_picture = on
         newest = self.newest
-        if not on and newest is not None:
-            self.newest = (newest[0], newest[1], None)
+        if not on and newest is not None:  # as another one, so that nobody keeps the picture
+            self._number += 1
+            self.newest = (self._number, newest[1], None)
 
     def note(self, observation: Observation, frame: Frame | None = None) -> None:
         self._number += 1

@@ -116,13 +116,18 @@ async function create(event) {
   if (!$("create-face-field").hidden) query.set("face", $("create-face").value);
   $("create-go").disabled = true;
   say("sending the picture");
+  const sent = picture;
+  const wanted = () => $("create").open && picture === sent; // not cancelled meanwhile
   try {
-    const made = await send(`/api/avatars?${query}`, picture);
-    $("create").close();
+    const made = await send(`/api/avatars?${query}`, sent);
+    const show = wanted();
+    if (show) $("create").close();
     await fill();
+    if (!show) return;
     tiles.get(made.id)?.click();
     tiles.get(made.id)?.focus();
   } catch (error) {
+    if (!wanted()) return void report(Promise.reject(error)).catch(() => {});
     say(error.message, true);
     if (/\bfaces\b/.test(error.message)) $("create-face-field").hidden = false;
   } finally {
