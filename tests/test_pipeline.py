@@ -141,7 +141,7 @@ def test_no_driver_pixel_in_any_sink_and_a_label_in_all(avatar: Path, tmp_path: 
     told: list[Event] = []
     run.events.listen(told.append)
     run.start()
-    mjpeg = next(s for s in run._parts.sinks if s.name.startswith("mjpeg"))
+    mjpeg = next(s for s in run.fan_out.sinks if s.name.startswith("mjpeg"))
     watcher = threading.Thread(target=_watch, args=(mjpeg, pages), daemon=True)
     watcher.start()
     while not ("face-lost" in kinds(told) and len(kept.pictures) > 60) and not run.wait(0.02):
