@@ -65,8 +65,9 @@ def studio(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Also let other machines in, at this address of yours (0.0.0.0: all). Whoever "
-            "has the token steers your puppet, and the connection is not encrypted.",
+            help="Let other machines in, at this address of yours instead of 127.0.0.1 "
+            "(0.0.0.0: at all of them). Whoever has the token steers your puppet, and the "
+            "connection is not encrypted.",
             show_default=False,
         ),
     ] = None,

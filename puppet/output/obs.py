@@ -89,8 +89,8 @@ class _Link:
         if asked is not None:
             if not password:
                 raise UserError(
-                    "OBS asks for a password: put it into the environment variable "
-                    "OBS_WEBSOCKET_PASSWORD"
+                    "OBS asks for a password, which its WebSocket settings show: give it in the "
+                    "panel, or in the environment variable OBS_WEBSOCKET_PASSWORD"
                 )
             if not isinstance(asked, dict):
                 raise _strange()

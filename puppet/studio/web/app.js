@@ -70,7 +70,8 @@ function calibrated(text) {
 async function record() {
   const on = !state?.recording.on;
   const result = await report(send("/api/recording", on ? { on, ...recordingWish() } : { on }));
-  if (!result.on) say(`Recorded ${size(result.bytes)} into ${result.folder}/${result.file}`);
+  if (result.error) say(result.error, true);
+  else if (!result.on) say(`Recorded ${size(result.bytes)} into ${result.folder}/${result.file}`);
 }
 
 const size = (bytes) => bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;

@@ -88,7 +88,7 @@ function showFields(kind) {
 
 async function fillCameras() {
   const { cameras, current } = await get("/api/cameras");
-  const names = cameras.includes(current) ? cameras : [current, ...cameras];
+  const names = !current || cameras.includes(current) ? cameras : [current, ...cameras];
   $("camera").replaceChildren(...names.map((name) =>
     new Option(name === "demo" ? "demo clip" : name, name, false, name === current)));
 }
@@ -106,7 +106,9 @@ export function showControls(state) {
   }
   choose("label-size", state.label_size);
   choose("label-corner", state.label_corner);
-  if ([...$("camera").options].some((o) => o.value === state.camera)) choose("camera", state.camera);
+  const listed = [...$("camera").options].some((o) => o.value === state.camera);
+  if (listed) choose("camera", state.camera);
+  else if (state.camera) report(fillCameras()); // opened, or plugged in, since the page was
   const { score } = state.calibration;
   $("fit").textContent = score === null ? "Not calibrated yet: look straight ahead, relaxed."
     : `Calibration fit ${Math.round(score * 100)} %` +
