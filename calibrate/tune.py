@@ -179,8 +179,8 @@ class _Tuner:
             ],
             betas=(0.9, 0.99),
         )
-        # Made-up motions are a weaker truth: a shorter way.
-        weights_rate = settings.rate / 3 if self.data.alone else settings.rate
+        # Made-up motions of one picture teach its mouth and gaze by heart: hardly a way at all.
+        weights_rate = settings.rate / 100 if self.data.alone else settings.rate
         self.rates = (weights_rate, settings.tensor_rate)
         self.step = 0
         self.held = [to_device(default_collate([s]), self.device) for s in self.data.held_out]
@@ -325,9 +325,10 @@ class _Pictures:
             for i in learned
         ]  # fmt: skip
         share = 1.0 if self.alone else 0.0
+        # One to three pictures would be learned by heart, whatever is drawn: they stay varied.
         self._roaming = PairDataset(
             [self._clip], stills, length=2**31, seed=settings.seed, stills_share=share,
-            foreground_share=0.35, varied=False,
+            foreground_share=0.35, varied=not self.fixed,
         )  # fmt: skip
         if self.fixed:
             truths = [cut(pictures, i, whole, False) for i in chosen]
@@ -335,7 +336,7 @@ class _Pictures:
         else:  # the same synthetic motions every time, none of which is learned from
             judged = PairDataset(
                 [self._clip], stills, length=8, seed=settings.seed + 1, stills_share=share,
-                varied=False,
+                varied=not self.fixed,
             )  # fmt: skip
             self.held_out = [judged[i] for i in range(6)]
 
