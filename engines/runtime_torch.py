@@ -48,7 +48,8 @@ class TorchGenerator:
         self._device = torch.device(device)
         network = Network(weights.tier)
         network.load_state_dict({n: torch.from_numpy(t) for n, t in weights.tensors.items()})
-        module = GeneratorGraph(network.to(self._device), half=body == "f16").eval()
+        # As a whole: the graph has grids of its own beside the network's weights.
+        module = GeneratorGraph(network, half=body == "f16").to(self._device).eval()
         self._module: GeneratorGraph | None = module
         if device == "cuda":
             module.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

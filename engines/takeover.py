@@ -116,4 +116,6 @@ def open_at_once(tier: str = AUTO, *, runtime: str = AUTO, **wishes: Any) -> Gen
         model = load_model_of(weights=wishes.get("weights"), onnx=wishes.get("onnx"), gpu=True)
         tier = model.tier
     first = choose_generator(tier, without=frozenset(gpus), **wishes).generator
-    return TakeoverGenerator(first, lambda: open_generator(tier, **wishes))
+    # A GPU or nothing: another one for the processor would take over from the same as it is.
+    wanted = wishes | {"require_gpu": True}
+    return TakeoverGenerator(first, lambda: open_generator(tier, **wanted))

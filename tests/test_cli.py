@@ -281,6 +281,17 @@ def test_render_carries_the_sound(
     assert streams_of(out) == ["video"]
 
 
+def test_render_does_not_write_over_its_driver(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = world / "driver.mp4"
+    before = clip.read_bytes()
+    same = world / "." / ".." / world.name / "driver.mp4"
+    assert puppet("render", "-a", str(world / "astronaut.avatar"), "-d", str(clip), "-o", str(same))
+    assert clip.read_bytes() == before
+    assert "it would be lost" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("number", ENDS)
 def test_a_signal_ends_a_run_with_a_playable_file(
     number: signal.Signals, world: Path, tmp_path: Path

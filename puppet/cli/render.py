@@ -24,6 +24,7 @@ from puppet.cli.options import (
     SizeOption,
     look_of,
 )
+from puppet.contract import UserError
 
 
 def render(
@@ -72,6 +73,10 @@ def render(
     from puppet.pipeline.offline import render as render_clip
     from puppet.pipeline.settings import RenderSettings
 
+    if Path(driver).is_file() and out.is_file() and out.samefile(driver):
+        raise UserError(
+            f"{out} is the clip that drives: it would be lost. Choose another name with -o."
+        )
     look = look_of(
         size=size or SQUARE,
         background=background,
