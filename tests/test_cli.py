@@ -214,7 +214,8 @@ def test_an_avatar_from_making_to_removing(
     assert puppet("avatar", "list") == 0
     assert "no avatars yet" in capsys.readouterr().out
     photo = save_astronaut(tmp_path / "photo.png")
-    create = ("avatar", "create", str(photo), "--name", "eileen", "--consent", "public-domain")
+    create = ("avatar", "create", str(photo), "--name", "eileen", "--consent", "public-domain",
+              "--whose", "Eileen [/b] [NASA]")  # fmt: skip
     assert puppet(*create) == 0
     assert puppet(*create) == MENDABLE
     assert "--force" in capsys.readouterr().err

@@ -67,6 +67,7 @@ def create(
 @app.command(name="list")
 def list_() -> None:
     """List your avatars."""
+    from rich.markup import escape
     from rich.table import Table
 
     from puppet.avatar.bundle import load_avatar
@@ -87,16 +88,18 @@ def list_() -> None:
         try:
             avatar = load_avatar(name)
         except BundleError as error:
-            table.add_row(name, "-", "-", f"[red]{error}[/red]")
+            table.add_row(name, "-", "-", f"[red]{escape(str(error))}[/red]")
             continue
         height, width = avatar.picture.shape[:2]
-        table.add_row(name, avatar.consent.basis, f"{width}x{height}", avatar.consent.whose)
+        whose = escape(avatar.consent.whose or "")
+        table.add_row(name, avatar.consent.basis, f"{width}x{height}", whose)
     out.print(table)
 
 
 @app.command()
 def show(name: NameArgument) -> None:
     """Show what an avatar is made of, whose face it is and on what basis."""
+    from rich.markup import escape
     from rich.table import Table
 
     from puppet.avatar.bundle import load_avatar
@@ -117,7 +120,7 @@ def show(name: NameArgument) -> None:
         **avatar.meta,
     }
     for key, value in rows.items():
-        table.add_row(key, value)
+        table.add_row(key, escape(value))
     console().print(table)
 
 

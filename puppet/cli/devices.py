@@ -21,6 +21,7 @@ def devices(
     if as_json:
         print(json.dumps([asdict(camera) for camera in cameras], indent=2))
         return
+    from rich.markup import escape
     from rich.table import Table
 
     from puppet.cli.show import console
@@ -39,13 +40,13 @@ def devices(
                 "Cameras cannot be listed here: run 'pip install cv2-enumerate-cameras' for their "
                 "names, or name them by number: '--camera 0'."
             )
-        out.print(microphones, highlight=False)
+        out.print(microphones, highlight=False, markup=False)
         return
     table = Table()
     for column in ("--camera", "name", "device", ""):
         table.add_column(column)
     for camera in cameras:
         note = "virtual: programs send to it" if camera.is_virtual_output else ""
-        table.add_row(str(camera.index), camera.name, camera.path or "-", note)
+        table.add_row(str(camera.index), escape(camera.name), camera.path or "-", note)
     out.print(table)
-    out.print(microphones, highlight=False)
+    out.print(microphones, highlight=False, markup=False)
