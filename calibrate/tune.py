@@ -325,7 +325,7 @@ class _Pictures:
             for i in learned
         ]  # fmt: skip
         share = 1.0 if self.alone else 0.0
-        # One to three pictures would be learned by heart, whatever is drawn: they stay varied.
+        # One to three pictures are judged by cuts of themselves, and stay varied as in training.
         self._roaming = PairDataset(
             [self._clip], stills, length=2**31, seed=settings.seed, stills_share=share,
             foreground_share=0.35, varied=not self.fixed,
