@@ -105,20 +105,13 @@ def calibrate(
 
 def load_network(tier: str, weights: Path | None) -> Network:
     """A tier's torch network with the shipped or given weights. Raises SpecMismatch, UserError."""
-    import numpy as np
-    import torch
-
     from engines.models import WeightsModel, load_model_of
-    from engines.network import Network
+    from engines.network import network_of
 
     model = load_model_of(tier, weights=weights)
     if not isinstance(model, WeightsModel):
         raise UserError(f"The tier {tier!r} learns nothing: choose small or base.")
-    network = Network(model.tier)
-    network.load_state_dict(
-        {k: torch.from_numpy(v.astype(np.float32)) for k, v in model.weights.tensors.items()}
-    )
-    return network.eval()
+    return network_of(model.weights)
 
 
 def save_tuned(avatar: Avatar, tuned: Tuned) -> None:
@@ -138,17 +131,13 @@ def save_tuned(avatar: Avatar, tuned: Tuned) -> None:
 def write_tuned_weights(path: Path, tuned: Tuned) -> None:
     """The weights file of a tuned network, with ranges for 8 bits."""
     from calibrate.ranges import united
+    from calibrate.trained import save_trained
     from engines.models import load_model_of, shipped_tiers
-    from engines.weights import write_weights
-    from puppet.draw import DRAW_STYLE
 
-    network = tuned.network
-    tensors = {name: t.detach().numpy() for name, t in network.state_dict().items()}
     # A few pictures of one person say little of what may come: the many of training help.
-    known = network.tier in shipped_tiers()
-    usual = load_model_of(network.tier).ranges if known else tuned.ranges
-    ranges = united(tuned.ranges, usual)
-    write_weights(path, tensors, tier=network.tier, draw_style=DRAW_STYLE, ranges=ranges)
+    known = tuned.network.tier in shipped_tiers()
+    usual = load_model_of(tuned.network.tier).ranges if known else tuned.ranges
+    save_trained(path, tuned.network, united(tuned.ranges, usual))
 
 
 def _avatar(

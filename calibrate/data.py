@@ -139,11 +139,14 @@ class PairDataset(Dataset[dict[str, Any]]):
         clip = person[rng.integers(len(person))]
         a = int(rng.choice(clip.usable))
         others = rng.choice(clip.usable, 4)
-        # Half of the time the most different of a few: neutral pairs teach little, and of all
-        # that differs, lips, lids and gaze are what only the synthesis can show.
+        # Half of the time the most different of a few: of all that differs, lips, lids and gaze
+        # are what only the synthesis can show. Now and then the least: a face at rest, which is
+        # what one sees most, has to stay as sharp as the portrait.
         own = face_shape(clip.landmarks[a])
         change = [(np.abs(face_shape(clip.landmarks[i]) - own) * _TELLING).mean() for i in others]
-        b = int(others[int(np.argmax(change))] if rng.random() < 0.5 else others[0])
+        kind = rng.random()
+        most, least = int(np.argmax(change)), int(np.argmin(change))
+        b = int(others[most if kind < 0.5 else least if kind > 0.85 else 0])
         matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
         more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
         return [cut(clip, int(i), matrix, mirrored) for i in (a, b, *more)]

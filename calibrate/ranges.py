@@ -14,14 +14,14 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from calibrate.data import PairDataset, open_cache
+from calibrate.trained import load_trained, save_trained
+from engines.contract import SpecMismatch
 from engines.network import Network, Portrait
 from engines.quantize import Ranges
-from engines.weights import read_weights, write_weights
 
 SHARE = 1e-5
 """Of all values: those beyond are clipped. A few outliers would cost all others their precision."""
@@ -80,9 +80,10 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="cached clips")
     parser.add_argument("--samples", type=int, default=64)
     given = parser.parse_args()
-    weights = read_weights(given.weights)
-    network = Network(weights.tier).eval()
-    network.load_state_dict({k: v.float() for k, v in load_file(given.weights).items()})
+    try:
+        network = load_trained(given.weights)
+    except SpecMismatch as error:
+        raise SystemExit(str(error)) from error
     pairs = PairDataset(
         open_cache(given.cache), [], length=given.samples, seed=0, stills_share=0.0,
         foreground_share=0.35,
@@ -90,10 +91,7 @@ def main() -> None:
     loader = DataLoader(pairs, batch_size=4)
     device = torch.device("cpu")
     ranges = measure_ranges(network, (to_device(raw, device) for raw in islice(loader, None)))
-    write_weights(
-        given.weights, weights.tensors, tier=weights.tier, draw_style=weights.draw_style,
-        ranges=ranges,
-    )  # fmt: skip
+    save_trained(given.weights, network, ranges)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from calibrate.losses import (
     attention,
     edge_loss,
     feature_matching,
+    fidelity,
     hinge_discriminator,
     hinge_generator,
     multiscale,
@@ -50,9 +51,9 @@ from calibrate.losses import (
 )
 from calibrate.muon import Muon
 from calibrate.precision import bf16_is_quicker
+from calibrate.trained import load_trained, save_trained
 from engines.contract import SpecMismatch
 from engines.network import Moved, Network
-from engines.weights import read_weights, write_weights
 from puppet.draw import DRAW_STYLE
 
 CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "muon", "judge_optimiser")
@@ -84,6 +85,8 @@ class Recipe:
     l1: float = 10.0
     l2: float = 60.0
     """Weighs what is far off: shadows that a head's turn moves over a whole cheek."""
+    fidelity: float = 0.1
+    """Of the whole picture, the mouth and the eyes, each by itself."""
     perceptual: float = 2.0
     alpha: float = 0.5
     small_residual: float = 0.5
@@ -261,10 +264,16 @@ class Run:
     ) -> dict[str, Tensor]:  # fmt: skip
         recipe = self.recipe
         truth = batch["target"]
-        weight = attention(batch["contours"], recipe.attention, recipe.attention)
+        eyes = attention(batch["contours"], 1, 0) - 1
+        mouth = attention(batch["contours"], 0, 1) - 1
+        weight = 1 + recipe.attention * (eyes + mouth)
         terms = {
             "l1": recipe.l1 * multiscale(weighted_l1, result, truth, weight),
             "l2": recipe.l2 * multiscale(weighted_l2, result, truth, weight),
+            "fidelity": recipe.fidelity
+            * torch.stack(
+                [fidelity(result, truth, where) for where in (torch.ones_like(weight), eyes, mouth)]
+            ).sum(),
         }
         if self.perceptual is not None:
             # A part of the picture: the whole would take a third of a step on a CPU.
@@ -318,17 +327,15 @@ class Run:
     def start_from(self, weights: Path) -> None:
         """Begins with the weights of another run."""
         try:
-            given = read_weights(weights)
+            begun = load_trained(weights)
         except SpecMismatch as error:
             raise SystemExit(str(error)) from error
-        if (given.tier, given.draw_style) != (self.recipe.tier, DRAW_STYLE):
+        if begun.tier != self.recipe.tier:
             raise SystemExit(
-                f"{weights} is for the tier {given.tier!r} and the drawing {given.draw_style!r}; "
-                f"this run is for {self.recipe.tier!r} and {DRAW_STYLE!r}."
+                f"{weights} is for the tier {begun.tier!r}, this run is for {self.recipe.tier!r}."
             )
-        tensors = {k: torch.from_numpy(v.astype(np.float32)) for k, v in given.tensors.items()}
-        self.network.load_state_dict(tensors)
-        self.averaged.load_state_dict(self.network.state_dict())
+        self.network.load_state_dict(begun.state_dict())
+        self.averaged.load_state_dict(begun.state_dict())
 
     def restore(self, checkpoint: Path) -> None:
         """Goes on where `save` left off."""
@@ -359,11 +366,7 @@ class Run:
         state |= {"recipe": asdict(self.recipe), "draw_style": DRAW_STYLE, "step": self.step}
         torch.save(state, out / "checkpoint.part")
         os.replace(out / "checkpoint.part", out / "checkpoint.pt")
-        write_weights(
-            out / "weights.safetensors",
-            {k: v.float().cpu().numpy() for k, v in self.averaged.state_dict().items()},
-            tier=self.recipe.tier, draw_style=DRAW_STYLE,
-        )  # fmt: skip
+        save_trained(out / "weights.safetensors", self.averaged)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -22,11 +22,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engines.contract import CONTOURS_CHANNELS
+from engines.contract import CONTOURS_CHANNELS, SpecMismatch
+from engines.weights import Weights, check_names
 
 RESIDUAL_REACH = 0.06
 """How far the learned residual may move a pixel, in half-widths of the picture."""
@@ -302,3 +304,15 @@ class Network(nn.Module):
     ) -> Moved:
         moved: Moved = self.generator(contours, motion, self.encoder(portrait, portrait_contours))
         return moved
+
+
+def network_of(weights: Weights) -> Network:
+    """The network with these weights, in float32 and not training. Raises SpecMismatch."""
+    if weights.tier not in TIERS:
+        raise SpecMismatch(f"There is no network {weights.tier!r}: {', '.join(TIERS)}.")
+    network = Network(weights.tier)
+    check_names(weights, {name: tuple(t.shape) for name, t in network.state_dict().items()})
+    network.load_state_dict(
+        {name: torch.from_numpy(t.astype(np.float32)) for name, t in weights.tensors.items()}
+    )
+    return network.eval()

@@ -7,14 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from calibrate import train
 from calibrate.combine import SeveralSources, combine
@@ -32,11 +30,6 @@ from calibrate.cuts import (
 from calibrate.data import WINDOW, PairDataset, as_sample, open_cache, window_around
 from calibrate.expression import imagined_expression
 from calibrate.losses import (
-    edge_loss,
-    multiscale,
-    perceptual_maps,
-    weighted_l1,
-    weighted_l2,
     windows,
 )
 from engines.network import Network
@@ -122,7 +115,7 @@ def test_overfits_one_clip(cache: Path) -> None:
     torch.manual_seed(1)
     run = train.Run(train.Recipe(rate=2e-3, warmup=1), torch.device("cpu"), perceptual=None)
     losses = []
-    for _ in range(40):
+    for _ in range(60):
         _, _, terms = run.learn(batch, torch.autocast("cpu", torch.bfloat16))
         losses.append(float(terms["l1"].detach()))
     # Untrained, the network is the coarse warp and a faint mask: that is what it must leave behind.
@@ -383,42 +376,3 @@ def test_face_shape_ignores_place_size_and_turn() -> None:
     face = mean_face() + imagined_expression(rng)
     placed = (face @ turn.T * 80 + np.array((200, 100, 0))).astype(np.float32)
     assert np.allclose(face_shape(face), face_shape(placed), atol=1e-3)
-
-
-def test_losses_count_pictures_alike() -> None:
-    torch.manual_seed(0)
-    a, b = torch.rand(4, 3, 64, 64), torch.rand(4, 3, 64, 64)
-    weight = torch.rand(4, 1, 64, 64) * torch.tensor((1.0, 5.0, 1.0, 9.0)).reshape(4, 1, 1, 1)
-    for loss in (partial(multiscale, weighted_l1), partial(multiscale, weighted_l2), edge_loss):
-        whole = loss(a, b, weight)
-        halves = (loss(a[:2], b[:2], weight[:2]) + loss(a[2:], b[2:], weight[2:])) / 2
-        assert torch.allclose(whole, halves)
-    sharp = torch.zeros(1, 3, 64, 64)
-    sharp[..., ::4] = 1
-    blurred = torch.nn.functional.avg_pool2d(sharp, 5, 1, 2)
-    grey = torch.full_like(sharp, float(sharp.mean()))
-    one = torch.ones(1, 1, 64, 64)
-    assert edge_loss(sharp, sharp, one) == 0
-    assert edge_loss(blurred, sharp, one) > 2 * edge_loss(grey, grey + 0.1, one)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)], ids=["f32", "bf16"]
-)
-def test_feature_distance_and_its_gradient_are_those_of_normalised_features(
-    dtype: torch.dtype, near: float
-) -> None:
-    """Against the definition, written with autograd."""
-    torch.manual_seed(0)
-    truth, weight = torch.rand(2, 96, 9, 9), torch.rand(2, 1, 9, 9)
-    given = truth + 0.3 * torch.rand(2, 96, 9, 9)
-    result = given.clone().requires_grad_()
-    wanted = ((F.normalize(result) - F.normalize(truth)) ** 2).sum(1, keepdim=True)
-    (wanted * weight).sum().backward()
-    mine = given.to(dtype).requires_grad_()
-    (found,) = perceptual_maps([mine], [truth.to(dtype)])
-    (found * weight).sum().backward()
-    assert mine.grad is not None
-    assert result.grad is not None
-    assert (found - wanted).abs().max() < near
-    assert (mine.grad.float() - result.grad).norm() < near * result.grad.norm()

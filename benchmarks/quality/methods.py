@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.quality.sitter import Sitter, compose
-from engines.contract import EngineError, Generator, LandmarkImage, SpecMismatch
+from engines.contract import EngineError, Generator, LandmarkImage
 from puppet.contract import Landmarks, Rgb
 from puppet.draw import DRAW_STYLE, LandmarkPainter
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from calibrate.tune import Tuned
-    from engines.network import Network, Portrait
+    from engines.network import Portrait
 
 METHODS = ("still", "coarse", "generator")
 
@@ -140,6 +139,8 @@ class Trained:
         """Raises SpecMismatch."""
         import torch
 
+        from calibrate.trained import load_trained
+
         torch.set_num_threads(1)
         self.network = load_trained(weights)
         version = f"torch {torch.__version__}"
@@ -174,34 +175,6 @@ class Trained:
             moved = self._now.generator(_planes(image.contours), motion, self._portrait)
             both = torch.cat((moved.rgb, moved.alpha), 1)[0].clamp(0, 1)
             return np.asarray((both * 255).round().byte().permute(1, 2, 0).numpy(), np.uint8)
-
-
-def load_trained(weights: Path) -> Network:
-    """The network of a weights file of calibrate.train. Raises SpecMismatch."""
-    from safetensors import SafetensorError, safe_open
-
-    from engines.graph import METADATA_KEY
-    from engines.network import TIERS, Network
-
-    try:
-        with safe_open(weights, "pt") as stored:
-            metadata = stored.metadata() or {}
-            # Finished weights keep one entry; those of a run in progress say it plainly.
-            metadata |= json.loads(metadata.get(METADATA_KEY, "{}"))
-            tensors = {key: stored.get_tensor(key).float() for key in stored.keys()}  # noqa: SIM118
-    except (OSError, ValueError, SafetensorError) as error:
-        raise SpecMismatch(f"The weights {weights} cannot be read: {error}.") from error
-    if metadata.get("draw_style") != DRAW_STYLE or metadata.get("tier") not in TIERS:
-        raise SpecMismatch(
-            f"{weights} is for the tier {metadata.get('tier')!r} and the drawing "
-            f"{metadata.get('draw_style')!r}; this version draws {DRAW_STYLE!r}."
-        )
-    network = Network(metadata["tier"]).eval().requires_grad_(False)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise SpecMismatch(f"{weights} does not fit this version's network: {error}") from error
-    return network
 
 
 def _planes(picture: NDArray[np.uint8]) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.quality.clips import Clip
-from benchmarks.quality.methods import EngineChoice, load_trained
+from benchmarks.quality.methods import EngineChoice
 from benchmarks.quality.sitter import Sitter
 from puppet.avatar.framing import cut
 from puppet.avatar.person import Segmenter, person_in_crop
@@ -24,6 +24,7 @@ class Tuner:
     def __init__(self, choice: EngineChoice, segmenter: Segmenter, minutes: float) -> None:
         """Raises EngineError, UserError or ImportError (no torch)."""
         from calibrate.command import load_network
+        from calibrate.trained import load_trained
 
         self._segmenter, self._minutes = segmenter, minutes
         if choice.runtime == "torch" and choice.weights is not None:
