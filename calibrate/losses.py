@@ -144,6 +144,12 @@ def fidelity(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return torch.log1p(each / FLOOR).mean()
 
 
+def fidelity_of_parts(result: Tensor, truth: Tensor, contours: Tensor) -> Tensor:
+    """Of the whole picture, the eyes and the mouth, each by itself; summed."""
+    parts = (torch.ones_like(contours[:, :1]), *eyes_and_mouth(contours))
+    return torch.stack([fidelity(result, truth, part) for part in parts]).sum()
+
+
 def multiscale(
     distance: Callable[[Tensor, Tensor, Tensor], Tensor],
     result: Tensor, truth: Tensor, weight: Tensor, scales: int = 4,
@@ -170,13 +176,21 @@ def edge_loss(result: Tensor, truth: Tensor, weight: Tensor, scales: int = 2) ->
     return total / (2 * scales)
 
 
-def attention(contours: Tensor, eyes: float = 6.0, mouth: float = 6.0) -> Tensor:
-    """(B, 1, 256, 256) weights, 1 away from eyes and mouth; from contours (B, 3, 256, 256)."""
-    fill = (
-        contours[:, 1:2].clamp(0, 0.4) / 0.4 * eyes + contours[:, 2:3].clamp(0, 0.4) / 0.4 * mouth
-    )
-    spread = F.max_pool2d(fill, 9, 1, 4)
-    return 1 + F.avg_pool2d(spread, 9, 1, 4, count_include_pad=False)
+def eyes_and_mouth(contours: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps (B, 1, 256, 256) in [0, 1]: near the eyes, near the mouth; from drawn contours
+    (B, 3, 256, 256)."""
+
+    def near(fill: Tensor) -> Tensor:
+        spread = F.max_pool2d(fill.clamp(0, 0.4) / 0.4, 9, 1, 4)
+        return F.avg_pool2d(spread, 9, 1, 4, count_include_pad=False)
+
+    return near(contours[:, 1:2]), near(contours[:, 2:3])
+
+
+def attention(contours: Tensor, more: float = 6.0) -> Tensor:
+    """(B, 1, 256, 256) weights: 1, and so much more at eyes and mouth."""
+    eyes, mouth = eyes_and_mouth(contours)
+    return 1 + more * (eyes + mouth)
 
 
 def hinge_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:

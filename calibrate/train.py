@@ -40,7 +40,7 @@ from calibrate.losses import (
     attention,
     edge_loss,
     feature_matching,
-    fidelity,
+    fidelity_of_parts,
     hinge_discriminator,
     hinge_generator,
     multiscale,
@@ -86,7 +86,7 @@ class Recipe:
     l2: float = 60.0
     """Weighs what is far off: shadows that a head's turn moves over a whole cheek."""
     fidelity: float = 0.1
-    """Of the whole picture, the mouth and the eyes, each by itself."""
+    """Of the whole picture, the eyes and the mouth: decibels, near and far alike."""
     perceptual: float = 2.0
     alpha: float = 0.5
     small_residual: float = 0.5
@@ -264,16 +264,11 @@ class Run:
     ) -> dict[str, Tensor]:  # fmt: skip
         recipe = self.recipe
         truth = batch["target"]
-        eyes = attention(batch["contours"], 1, 0) - 1
-        mouth = attention(batch["contours"], 0, 1) - 1
-        weight = 1 + recipe.attention * (eyes + mouth)
+        weight = attention(batch["contours"], recipe.attention)
         terms = {
             "l1": recipe.l1 * multiscale(weighted_l1, result, truth, weight),
             "l2": recipe.l2 * multiscale(weighted_l2, result, truth, weight),
-            "fidelity": recipe.fidelity
-            * torch.stack(
-                [fidelity(result, truth, where) for where in (torch.ones_like(weight), eyes, mouth)]
-            ).sum(),
+            "fidelity": recipe.fidelity * fidelity_of_parts(result, truth, batch["contours"]),
         }
         if self.perceptual is not None:
             # A part of the picture: the whole would take a third of a step on a CPU.

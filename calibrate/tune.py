@@ -32,6 +32,7 @@ from calibrate.losses import (
     SqueezeNetFeatures,
     attention,
     edge_loss,
+    fidelity_of_parts,
     multiscale,
     perceptual_loss,
     weighted_l1,
@@ -394,6 +395,7 @@ def _loss(
     result = _compose(batch, moved)
     loss = 10 * multiscale(weighted_l1, result, truth, weight)
     loss = loss + 60 * multiscale(weighted_l2, result, truth, weight)
+    loss = loss + 0.1 * fidelity_of_parts(result, truth, batch["contours"])
     loss = loss + 5 * edge_loss(result, truth, weight)
     loss = loss + 0.5 * (moved.alpha - batch["target_matte"]).abs().mean()
     loss = loss + 0.5 * moved.residual.abs().mean() + 0.002 * moved.mask.mean()

@@ -209,13 +209,18 @@ def test_a_checkpoint_of_another_version_is_refused(cache: Path, tmp_path: Path)
         train.main(arguments(cache, tmp_path, "--max-steps", "1"))
 
 
-def test_weights_of_another_drawing_are_no_start(cache: Path, tmp_path: Path) -> None:
-    tensors = {k: v.numpy() for k, v in Network("small").state_dict().items()}
-    for tier, style in (("small", "other/9"), ("base", DRAW_STYLE)):
-        write_weights(tmp_path / "w.safetensors", tensors, tier=tier, draw_style=style)
-        more = ("--start-from", str(tmp_path / "w.safetensors"), "--max-steps", "1")
-        with pytest.raises(SystemExit, match="this run is for 'small'"):
-            train.main(arguments(cache, tmp_path / "run", *more))
+@pytest.mark.parametrize(
+    ("tier", "style", "message"),
+    [("small", "other/9", "train again"), ("base", DRAW_STYLE, "this run is for 'small'")],
+)
+def test_weights_of_another_drawing_or_tier_are_no_start(
+    cache: Path, tmp_path: Path, tier: str, style: str, message: str
+) -> None:
+    tensors = {k: v.numpy() for k, v in Network(tier).state_dict().items()}
+    write_weights(tmp_path / "w.safetensors", tensors, tier=tier, draw_style=style)
+    more = ("--start-from", str(tmp_path / "w.safetensors"), "--max-steps", "1")
+    with pytest.raises(SystemExit, match=message):
+        train.main(arguments(cache, tmp_path / "run", *more))
 
 
 def test_time_limit_ends_training(cache: Path, tmp_path: Path) -> None:
