@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from puppet.contract import UserError
+from puppet.system import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -149,7 +150,7 @@ def _avatar(
     from puppet.avatar.create import create_avatar
     from puppet.capture.images import IMAGE_SUFFIXES
 
-    path = Path(target).expanduser()
+    path = expanded(target)
     if not (path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES):
         return load_avatar(target)
     record = require_consent(None if consent is None else Consent(consent))

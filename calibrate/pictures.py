@@ -18,6 +18,7 @@ from puppet.avatar.framing import CropBox, cut, frame_face, oval_mask
 from puppet.avatar.person import Segmenter, person_in_crop
 from puppet.capture.images import IMAGE_SUFFIXES, read_picture
 from puppet.contract import Frame, Landmarks, PuppetError, Rgb, UserError
+from puppet.system import expanded
 
 MOST = 32
 """Pictures that tuning takes; of more, those that differ most."""
@@ -105,7 +106,7 @@ def _files(sources: Sequence[Path]) -> list[Path]:
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     files: list[Path] = []
     for source in sources:
-        path = source.expanduser()
+        path = expanded(source)
         if path.is_dir():
             files += sorted(p for p in path.iterdir() if p.suffix.lower() in known)
         elif path.is_file():

@@ -48,6 +48,12 @@ _MISSING = re.compile(
 )
 
 
+def expanded(path: str | Path) -> Path:
+    """With `~` and `~user` replaced by the home folder; one of nobody stays as it is, and is then
+    missed as a file would be."""
+    return Path(os.path.expanduser(path))
+
+
 def data_dir() -> Path:
     """The folder of this user's avatars, profiles and models; not created by this call.
 
@@ -55,7 +61,7 @@ def data_dir() -> Path:
     """
     chosen = os.environ.get(DATA_FOLDER_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     from platformdirs import user_data_path
 
     return user_data_path("webcam-puppet", appauthor=False)

@@ -22,7 +22,7 @@ from engines.graph import GRAPH_VERSION
 from puppet.avatar.background import remove_person
 from puppet.avatar.bundle import Avatar, load_avatar, save_avatar
 from puppet.avatar.consent import BASES, Consent
-from puppet.avatar.create import MIN_FACE_PX, create_avatar
+from puppet.avatar.create import MIN_FACE_PX, choose_face, create_avatar
 from puppet.avatar.files import hash_of
 from puppet.avatar.framing import (
     FACE_CENTRE,
@@ -39,7 +39,7 @@ from puppet.avatar.matting import foreground_colours, refine_matte
 from puppet.avatar.person import Segmenter, believable, person_in_crop
 from puppet.avatar.store import avatars_dir, bundle_path, list_avatars
 from puppet.avatar.tensors import portrait_tensors
-from puppet.contract import BundleError, PictureError, Rgb, UserError
+from puppet.contract import BundleError, Landmarks, PictureError, Rgb, UserError
 from puppet.draw import DRAW_STYLE
 from puppet.track import find_faces
 from puppet.track.follow import face_box, overlap
@@ -211,6 +211,23 @@ def test_several_faces_are_listed_and_one_is_chosen(tmp_path: Path) -> None:
     assert right.picture_matte[100:250, 100:250].mean() < 30
     with pytest.raises(PictureError, match="numbered 1 to 2"):
         create_avatar(two, "n", CONSENT, face=3)
+
+
+def test_numbers_of_faces_are_those_of_the_list_whoever_stands_in_the_background() -> None:
+    def at(x: float, height: float) -> Landmarks:
+        points = np.zeros((478, 3), np.float32)
+        points[:, 0] = x + np.linspace(-20, 20, 478)
+        points[:, 1] = 200 + height * np.linspace(-0.5, 0.5, 478)
+        return Landmarks(points, 1000, 400)
+
+    passer_by, left, right = at(50, 60), at(400, 300), at(800, 300)
+    faces, path = [right, passer_by, left], Path("party.png")
+    with pytest.raises(PictureError, match="There are 2 faces") as raised:
+        choose_face(faces, path, 1.0, None)
+    assert "(400, 200)" in str(raised.value).splitlines()[1]
+    assert choose_face(faces, path, 2.0, 1) is left
+    assert choose_face(faces, path, 2.0, 2) is right
+    assert choose_face(faces, path, 2.0, 3) is passer_by
 
 
 def test_too_small_says_the_pixels(tmp_path: Path) -> None:

@@ -111,6 +111,25 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
             "no such folder",
         ),
         (
+            ["run", "--avatar", "{w}/astronaut.avatar", "--record-trace", "{w}/gone/me.npz"],
+            "no such folder",
+        ),
+        (["demo", "--out", "{w}"], "that is a folder"),
+        (
+            [
+                "render", "--avatar", "{w}/astronaut.avatar", "--driver", "{w}/driver.mp4",
+                "-o", "~nobody-here/out.mp4",
+            ],
+            "no such folder",
+        ),
+        (
+            [
+                "run", "--avatar", "{w}/astronaut.avatar", "--camera", "{w}/driver.mp4",
+                "--sink", "file:{w}/driver.mp4",
+            ],
+            "is what drives",
+        ),
+        (
             ["run", "--avatar", "{w}/astronaut.avatar", "--camera", "{w}/gone.mp4"],
             "there is no video file",
         ),
@@ -402,3 +421,27 @@ def test_demo_writes_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "age" in shown
     still = [np.abs(a.astype(int) - pictures[0]).mean() for a in pictures]
     assert max(still) > 0.5  # it moves
+
+
+def test_a_run_that_ends_in_an_error_leaves_its_report(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The figures are what a bug report needs."""
+
+    def fall(*_: object) -> None:
+        raise OSError("the cable fell out")
+
+    monkeypatch.setattr("puppet.output.null.NullSink.send", fall)
+    report = tmp_path / "run.json"
+    assert (
+        puppet(
+            "run", "--avatar", str(world / "astronaut.avatar"), "--camera", "demo", "-s", "null",
+            "--runtime", "onnxruntime", "--report", str(report),
+        )
+        == MENDABLE
+    )  # fmt: skip
+    written = json.loads(report.read_text(encoding="utf-8"))
+    assert "the cable fell out" in written["error"]
+    assert written["error"] in capsys.readouterr().err
+    assert written["frames_in"] > 0
+    assert written["runtime"]["runtime"] == "onnxruntime"

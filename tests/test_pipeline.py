@@ -3,6 +3,7 @@ breaks. Real tracker, generator, compositor and sinks; only faults are injected.
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -567,3 +568,41 @@ def test_an_interrupted_render_is_a_finished_shorter_file(
     )
     assert len(read_clip(tmp_path / "out.mp4")) == report.frames_out == 20
     assert any("interrupted" in warning for warning in report.warnings)
+    # An older video of that name, whole perhaps, is not replaced by the beginning of another.
+    before = (tmp_path / "out.mp4").read_bytes()
+    again = render(
+        RenderSettings(str(avatar), str(clip), tmp_path / "out.mp4", LOOK), is_over=count_to(45)
+    )
+    assert (tmp_path / "out.mp4").read_bytes() == before
+    assert again.video == tmp_path / "out.part.mp4"
+    assert len(read_clip(again.video)) == again.frames_out < 30
+    assert any("the one from before" in warning for warning in again.warnings)
+
+
+def count_to(calls: int) -> Callable[[], bool]:
+    """True from so many calls on."""
+    counter = itertools.count(1)
+    return lambda: next(counter) >= calls
+
+
+def test_a_render_that_is_ended_while_it_tracks_writes_nothing(
+    avatar: Path, clip: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"an older video")
+    with pytest.raises(UserError, match="before its first picture"):
+        render(RenderSettings(str(avatar), str(clip), out, LOOK), is_over=count_to(9))
+    assert out.read_bytes() == b"an older video"
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_what_drives_is_not_written_over(avatar: Path, clip: Path, tmp_path: Path) -> None:
+    before = clip.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(clip)
+    for out in (clip, link):
+        with pytest.raises(UserError, match="is what drives"):
+            render(RenderSettings(str(avatar), clip.as_uri(), out, LOOK))
+        with pytest.raises(UserError, match="is what drives"):
+            LiveRun(LiveSettings((str(avatar),), camera=str(clip), sinks=(f"file:{out}",))).run()
+    assert clip.read_bytes() == before

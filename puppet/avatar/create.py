@@ -25,6 +25,7 @@ from puppet.avatar.images import read_photo, shrink
 from puppet.avatar.store import SUFFIX, avatars_dir, check_name
 from puppet.contract import Landmarks, PictureError, Rgb
 from puppet.draw import DRAW_STYLE
+from puppet.system import expanded
 from puppet.track import find_faces
 
 MIN_FACE_PX = 96
@@ -54,7 +55,7 @@ def create_avatar(
     """
     consent = require_consent(consent)
     check_name(name)
-    path = Path(image_path).expanduser()
+    path = expanded(image_path)
     on_step("reading the picture")
     photo, photo_alpha, data = read_photo(path)
     picture = np.ascontiguousarray(shrink(photo, MAX_PICTURE_SIDE))
@@ -88,8 +89,11 @@ def choose_face(
             "not be hidden; cropping the picture to head and shoulders may help."
         )
     largest = max(_height(face) for face in faces)
-    worth = [face for face in faces if wanted or _height(face) >= _BYSTANDER * largest]
-    worth.sort(key=lambda face: float(face.points[:, 0].mean()))
+    # From left to right, bystanders after those that the list shows: numbers mean one face.
+    in_order = sorted(faces, key=lambda face: float(face.points[:, 0].mean()))
+    worth = [face for face in in_order if _height(face) >= _BYSTANDER * largest]
+    if wanted:
+        worth += [face for face in in_order if _height(face) < _BYSTANDER * largest]
     if wanted is None and len(worth) > 1:
         raise PictureError(
             f"There are {len(worth)} faces in {path}. Choose one with --face N:\n"

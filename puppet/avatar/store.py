@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from puppet.contract import BundleError, UserError
-from puppet.system import data_dir
+from puppet.system import data_dir, expanded
 
 SUFFIX = ".avatar"
 _NAME = re.compile(r"[^\W_][\w .\-]{0,62}[\w\-]|[^\W_]")
@@ -35,7 +35,7 @@ def bundle_path(name_or_path: str | Path) -> Path:
     named = avatars_dir() / f"{text}{SUFFIX}"
     if isinstance(name_or_path, str) and _NAME.fullmatch(text) and named.is_dir():
         return named
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir():
         return path
     if path.exists():

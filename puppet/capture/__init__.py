@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from puppet.contract import Source, SourceError
 from puppet.flow import Clock
+from puppet.system import expanded
 
 __all__ = ["MeasuredSource", "open_source"]
 
@@ -70,18 +71,16 @@ def open_source(
         raise SourceError(f"{fps:g} pictures per second make no sense: choose 1 to 1000")
     if re.match(r"openseeface(:|$)", spec, re.IGNORECASE):
         return _openseeface(spec, clock)
-    scheme = urlsplit(spec).scheme.lower() if "://" in spec else ""
-    if scheme and scheme != "file":
+    if is_address(spec):
         from puppet.capture.stream import open_stream
 
         return open_stream(spec, loop=loop, realtime=realtime, clock=clock)
-    if scheme == "file":
-        spec = unquote(urlsplit(spec).path)
+    spec = _without_scheme(spec)
     if re.fullmatch(r"\d+|/dev/video.*", spec):
         return _webcam(spec, fps, size, clock)
     from puppet.capture.played import PlayedSource
 
-    path = Path(spec).expanduser()
+    path = path_of(spec)
     if path.suffix.lower() == ".npz":
         from puppet.capture.trace import TraceSource
 
@@ -102,6 +101,20 @@ def open_source(
     if recording is None:
         return _webcam(spec, fps, size, clock)
     return PlayedSource(recording, loop=loop, realtime=realtime, clock=clock)
+
+
+def is_address(spec: str) -> bool:
+    """Whether `spec` names something to be fetched, rather than a device or a file here."""
+    return "://" in spec and urlsplit(spec).scheme.lower() != "file"
+
+
+def path_of(spec: str) -> Path:
+    """The file that `spec` names, should it name one; `file://` and `~` are understood."""
+    return expanded(_without_scheme(spec))
+
+
+def _without_scheme(spec: str) -> str:
+    return unquote(urlsplit(spec).path) if spec.lower().startswith("file://") else spec
 
 
 def _webcam(

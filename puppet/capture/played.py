@@ -197,4 +197,5 @@ class PlayedSource(Generic[T]):
             if not self._loop or last < 0:
                 return
             shift += last + gap
-            self.playback.rounds = (*self.playback.rounds, shift)
+            if self.playback.sound is not None:  # a silent picture has many rounds a second
+                self.playback.rounds = (*self.playback.rounds, shift)

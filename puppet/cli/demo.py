@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from puppet.cli.options import SQUARE, ReportOption, RuntimeOption, SizeOption, parse_size
+from puppet.cli.options import (
+    SQUARE,
+    ReportOption,
+    RuntimeOption,
+    SizeOption,
+    file_to_write,
+    parse_size,
+)
 
 
 def demo(
@@ -15,7 +22,10 @@ def demo(
         float, typer.Option(min=0.5, max=600.0, metavar="SECONDS", help="Length of the video.")
     ] = 8.0,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE.mp4", help="The video to write.")
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FILE.mp4", callback=file_to_write, help="The video to write."
+        ),
     ] = Path("puppet-demo.mp4"),
     size: SizeOption = None,
     runtime: RuntimeOption = "auto",
@@ -45,6 +55,8 @@ def demo(
         ),
         use_profile=False,
     )
-    video = FileSink(out.expanduser(), sound_from=demo_clip())
-    play(settings, report, sinks=[video])
-    typer.echo(f"The video is in {out.resolve()}")
+    video = FileSink(out, sound_from=demo_clip())
+    if play(settings, report, sinks=[video]).frames_out:
+        typer.echo(f"The video is in {video.written.resolve()}")
+    else:
+        typer.echo("There is no video: the demo was ended before its first picture.")

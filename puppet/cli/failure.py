@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -75,7 +76,7 @@ def write_crash_report(error: BaseException, command: Sequence[str]) -> Path:
             "".join(traceback.format_exception(error)),
         ]
     )
-    name = time.strftime("error-%Y%m%d-%H%M%S.txt")
+    name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     for folder in (data_dir() / "errors", Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,17 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from puppet.cli.failure import sentence
 from puppet.cli.show import console, show_event, show_result
 
 if TYPE_CHECKING:
     from puppet.contract import Sink
+    from puppet.pipeline.live import LiveRun
+    from puppet.pipeline.report import Report
     from puppet.pipeline.settings import LiveSettings
 
 
-def play(settings: LiveSettings, report: Path | None, sinks: Sequence[Sink] = ()) -> None:
+def play(settings: LiveSettings, report: Path | None, sinks: Sequence[Sink] = ()) -> Report:
     """Runs until the end or a signal to end; files are finished in each case.
 
     `sinks` are used beside those of the settings.
@@ -27,9 +30,23 @@ def play(settings: LiveSettings, report: Path | None, sinks: Sequence[Sink] = ()
     out = console()
     run = LiveRun(settings, openers=Openers(sinks=tuple(sinks)))
     run.events.listen(lambda event: show_event(out, event))
-    with on_signals(run.stop):
-        result = run.run()
+    result = run_to_the_end(run, report)
     show_result(out, result, report)
+    return result
+
+
+def run_to_the_end(run: LiveRun, report: Path | None) -> Report:
+    """Until its end or a signal to end. When it ends in an error, the figures up to there are
+    written into `report` with the error, which is raised then."""
+    from puppet.pipeline.report import write_json
+
+    try:
+        with on_signals(run.stop):
+            return run.run()
+    except Exception as error:
+        if report is not None and run.has_started:
+            write_json(report, {**run.report().as_dict(), "error": sentence(error)})
+        raise
 
 
 @contextmanager

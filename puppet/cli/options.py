@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from puppet.contract import UserError
+from puppet.system import expanded
 
 if TYPE_CHECKING:
     from puppet.pipeline.settings import Look
 
 
-def _place_for_report(path: Path | None) -> Path | None:
-    """A long run shall not find out at its end that its report has no place. Raises UserError."""
-    if path is not None and not path.expanduser().absolute().parent.is_dir():
-        raise UserError(
-            f"The report cannot be written to {path}: there is no such folder. Make it first."
-        )
+def file_to_write(path: Path | None) -> Path | None:
+    """The callback of options that name a file to be written, `~` expanded: long work shall not
+    find out at its end that there is no place for it. Raises UserError."""
+    if path is None:
+        return None
+    path = expanded(path)
+    if path.is_dir():
+        raise UserError(f"{path} cannot be written: that is a folder. Name a file in it.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no such folder. Make it first.")
     return path
 
 
@@ -133,7 +138,7 @@ ReportOption: TypeAlias = Annotated[
     typer.Option(
         "--report",
         metavar="FILE.json",
-        callback=_place_for_report,
+        callback=file_to_write,
         help="Write ages, times, drops and versions to this file.",
         show_default=False,
     ),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from puppet.cli.live import on_signals
+from puppet.cli.live import run_to_the_end
 from puppet.cli.show import console, show_event, show_result
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def play_with_panel(settings: LiveSettings, options: PanelOptions, report: Path 
             )
         if options.browser:
             webbrowser.open(server.url)
-        with on_signals(studio.run.stop):
-            result = studio.run.run()
+        result = run_to_the_end(studio.run, report)
     finally:
         server.close()
     show_result(out, result, report)

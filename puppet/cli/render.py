@@ -22,9 +22,9 @@ from puppet.cli.options import (
     RequireGpuOption,
     RuntimeOption,
     SizeOption,
+    file_to_write,
     look_of,
 )
-from puppet.contract import UserError
 
 
 def render(
@@ -41,7 +41,14 @@ def render(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="OUT.mp4", help="The video.", show_default=False),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT.mp4",
+            callback=file_to_write,
+            help="The video.",
+            show_default=False,
+        ),
     ],
     size: SizeOption = None,
     background: BackgroundOption = "original",
@@ -73,10 +80,6 @@ def render(
     from puppet.pipeline.offline import render as render_clip
     from puppet.pipeline.settings import RenderSettings
 
-    if Path(driver).is_file() and out.is_file() and out.samefile(driver):
-        raise UserError(
-            f"{out} is the clip that drives: it would be lost. Choose another name with -o."
-        )
     look = look_of(
         size=size or SQUARE,
         background=background,
@@ -110,4 +113,4 @@ def render(
         with on_signals(over.set):
             result = render_clip(settings, events=events, advance=advance, is_over=over.is_set)
     show_result(screen, result, report)
-    typer.echo(f"The video is in {out.resolve()}")
+    typer.echo(f"The video is in {(result.video or out).resolve()}")

@@ -23,6 +23,7 @@ from puppet.cli.options import (
     SecondsOption,
     ServerOption,
     SizeOption,
+    file_to_write,
     look_of,
     parse_camera_size,
     size_for,
@@ -91,6 +92,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="FILE.npz",
+            callback=file_to_write,
             help="Write your landmarks (no picture of you) into a trace, to be used as --camera "
             "or --driver later.",
             show_default=False,

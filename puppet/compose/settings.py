@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from puppet.contract import PictureError, Rgb, UserError
+from puppet.system import expanded
 
 Corner = Literal["top-left", "top-right", "bottom-left", "bottom-right"]
 LabelSize = Literal["small", "medium", "large"]
@@ -119,7 +120,7 @@ def parse_background(text: str) -> Background:
         except ValueError:
             raise UserError(f"blur takes a number, as in blur:1.5, got {value!r}") from None
     if kind == "image":
-        return Background("image", image=_read_image(Path(value).expanduser()))
+        return Background("image", image=_read_image(expanded(value)))
     if kind in ("original", "transparent") and not value:
         return Background("original" if kind == "original" else "transparent")
     raise UserError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from puppet.contract import Sink, SoundSource, UserError
+from puppet.system import expanded
 
 DEFAULT_PORT = 8765
 OVERLAY_PORT = 8767
@@ -42,9 +42,7 @@ def open_sink(
             raise UserError("a recording needs a name: --sink file:OUT.mp4")
         from puppet.output.file import FileSink
 
-        return FileSink(
-            Path(value).expanduser(), microphone=None if microphone is None else microphone()
-        )
+        return FileSink(expanded(value), microphone=None if microphone is None else microphone())
     if kind == "virtual":
         from puppet.output.virtual import VirtualCameraSink
 

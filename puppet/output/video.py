@@ -130,8 +130,9 @@ class VideoWriter:
     def has_sound(self) -> bool:
         return self._sound is not None
 
-    def close(self) -> None:
-        """Finishes the file and gives it its name. Idempotent.
+    def close(self, *, replace: bool = True) -> None:
+        """Finishes the file and gives it its name, in the place of an older one of that name; with
+        `replace` off an older one stays, and the `.part` file is the result. Idempotent.
 
         A video without any picture leaves no file. Raises SinkError; the `.part` file stays.
         """
@@ -146,7 +147,7 @@ class VideoWriter:
             container.close()
             if self._last_pts < 0:
                 self.part.unlink()
-            else:
+            elif replace or not self.path.exists():
                 os.replace(self.part, self.path)
         except self._errors as error:
             raise _sink_error(error, self.path, self.part) from error

@@ -128,6 +128,11 @@ class LiveRun:
         return self._times.percentiles(last)
 
     @property
+    def has_started(self) -> bool:
+        """Everything was opened, so there are figures to report."""
+        return self._opened is not None
+
+    @property
     def _slots(self) -> tuple[LatestSlot[Frame | Observation], LatestSlot[Observation]]:
         return self._captured, self._observed
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from puppet.capture import MeasuredSource, open_source
+from puppet.capture import MeasuredSource, is_address, open_source, path_of
 from puppet.capture.live import LiveSource
 from puppet.contract import Frame, Observation, SourceSilent, Tracker, UserError
 from puppet.flow import AgeStats
@@ -27,6 +27,7 @@ from puppet.pipeline.opening import (
     open_together,
     open_tracker,
     set_opencv_threads,
+    spare_driver,
 )
 from puppet.pipeline.performer import Performer
 from puppet.pipeline.report import Report, StageTimes, label_line
@@ -49,9 +50,11 @@ def render(
     openers: Openers | None = None,
     is_over: Callable[[], bool] = lambda: False,
 ) -> Report:
-    """Makes the video. When `is_over` says so it ends early: what is there so far is finished.
+    """Makes the video. When `is_over` says so it ends early: the pictures that are there become a
+    video, beside an older one of that name, not in its place.
 
-    Raises UserError, BundleError, SourceError, SinkError, TrackerError, EngineError.
+    Raises UserError (also when it was ended before its first picture), BundleError, SourceError,
+    SinkError, TrackerError, EngineError.
     """
     events, openers = events or Events(), openers or Openers()
     show = advance or (lambda what, done, total: None)
@@ -60,6 +63,7 @@ def render(
     if engine.precision == "auto":  # there is time, and the same clip gives the same video
         engine = replace(engine, precision="exact")
     set_opencv_threads()
+    spare_driver(settings.driver, settings.out)
     opened = open_together(
         {
             "cast": lambda: Cast((settings.avatar,)),
@@ -73,11 +77,12 @@ def render(
         generator: GeneratorKeeper = opened["generator"]
         role = opened["cast"].current
         observations = _track(source, opened["tracker"], times, settings.seconds, show, is_over)
-        whole = settings.seconds is None and not is_over()
-        missing = _missing(source, observations) if whole else None
+        missing = _missing(source, observations) if settings.seconds is None else None
         driver = Driver(role.avatar, look.retarget, best_neutral(observations))
         performer = Performer(role, driver, generator, look.compose, events, times)
-        written, first_ns = _write(settings, source, performer, observations, times, show, is_over)
+        written, first_ns, video = _write(
+            settings, source, performer, observations, times, show, is_over
+        )
         seconds = (time.perf_counter_ns() - began_ns) / 1e9
         return Report(
             frames_in=len(observations),
@@ -94,8 +99,9 @@ def render(
             size=performer.size,
             face_lost_frames=performer.face_lost_frames,
             first_picture_s=(first_ns - began_ns) / 1e9,
-            warnings=_warnings(performer, written, len(observations), missing),
+            warnings=_warnings(settings, performer, written, len(observations), missing, video),
             label=label_line(performer.label),
+            video=video,
         )
     finally:
         for part in opened.values():
@@ -110,13 +116,16 @@ def _track(
     show: Advance,
     is_over: Callable[[], bool],
 ) -> list[Observation]:
-    """Every observation of the clip, in order. Raises UserError for a driver without an end."""
+    """Every observation of the clip, in order. Raises UserError for a driver without an end, and
+    when `is_over` says so."""
     if isinstance(source, LiveSource):
         raise UserError(
             f"{source.name} has no end, so it cannot be rendered: use 'puppet run', or a file."
         )
     found: list[Observation] = []
-    while len(found) < MAX_FRAMES and not (is_over() and found):
+    while len(found) < MAX_FRAMES:
+        if is_over():
+            raise UserError("The render was ended before its first picture: nothing is written.")
         since = time.perf_counter_ns()
         try:
             item = source.read(10.0)
@@ -150,8 +159,8 @@ def _write(
     times: StageTimes,
     show: Advance,
     is_over: Callable[[], bool],
-) -> tuple[int, int]:
-    """Makes and writes the pictures: (how many, when the first one was there in ns)."""
+) -> tuple[int, int, Path]:
+    """Makes and writes the pictures: (how many, when the first one was there in ns, where)."""
     width, height = performer.size
     start_ns, first_ns, done = observations[0].captured_at_ns, 0, 0
     writer = VideoWriter(
@@ -174,8 +183,8 @@ def _write(
     except BaseException:
         writer.abandon()
         raise
-    writer.close()
-    return done, first_ns
+    writer.close(replace=done == len(observations))
+    return done, first_ns, writer.part if writer.part.exists() else settings.out
 
 
 def _sound_of(settings: RenderSettings) -> Path | None:
@@ -186,7 +195,7 @@ def _sound_of(settings: RenderSettings) -> Path | None:
         from puppet.capture.demo import demo_clip
 
         return demo_clip()
-    path = Path(settings.driver).expanduser()
+    path = path_of(settings.driver)
     is_clip = path.is_file() and path.suffix.lower() not in (".npz", ".png", ".jpg", ".jpeg")
     return path if is_clip else None
 
@@ -204,11 +213,17 @@ def _missing(source: MeasuredSource, observations: list[Observation]) -> str | N
 
 
 def _warnings(
-    performer: Performer, written: int, frames: int, missing: str | None
-) -> tuple[str, ...]:
+    settings: RenderSettings, performer: Performer, written: int, frames: int,
+    missing: str | None, video: Path,
+) -> tuple[str, ...]:  # fmt: skip
     found = [] if missing is None else [missing]
     if written < frames:
-        found.append(f"interrupted: the video holds the first {written} of {frames} frames")
+        older = "" if video == settings.out else f"; {settings.out.name} is the one from before"
+        found.append(
+            f"interrupted: {video.name} holds the first {written} of {frames} frames{older}"
+        )
+    if settings.audio and is_address(settings.driver):
+        found.append("sound is carried over from files only: download the clip to have it")
     share = performer.face_lost_frames / written
     if share > 0.1:
         found.append(f"no face was found in {share:.0%} of the frames; the portrait rests there")

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import cv2
 
 from engines.contract import Generator
 from puppet.avatar.tuned import tuned_weights_of
-from puppet.capture import MeasuredSource, open_source
+from puppet.capture import MeasuredSource, open_source, path_of
 from puppet.capture.clip_sound import DRIVER, DriverSound
 from puppet.capture.devices import default_camera
-from puppet.contract import Sink, SoundSource, Tracker
+from puppet.contract import Sink, SoundSource, Tracker, UserError
 from puppet.pipeline.environment import usable_cores
 from puppet.pipeline.generator import EngineSettings
 from puppet.pipeline.settings import LiveSettings
@@ -78,6 +79,13 @@ def open_camera(settings: LiveSettings, camera: str | None) -> MeasuredSource:
     """`camera` as the settings wish it; None is the first one. Raises UserError, SourceError."""
     spec = camera or str(default_camera().index)
     return open_source(spec, fps=settings.camera_fps, size=settings.camera_size, loop=True)
+
+
+def spare_driver(driver: str | None, out: Path) -> None:
+    """Raises UserError where writing `out` would lose the recording that drives."""
+    path = None if driver is None else path_of(driver)
+    if path is not None and path.is_file() and out.is_file() and out.samefile(path):
+        raise UserError(f"{out} is what drives: it would be lost. Choose another name.")
 
 
 def microphone_for(

@@ -10,6 +10,7 @@ from typing import Any
 from puppet.capture import MeasuredSource
 from puppet.contract import Tracker, UserError
 from puppet.output import FanOut, open_sink
+from puppet.output.file import FileSink
 from puppet.pipeline.cast import Cast
 from puppet.pipeline.driver import Driver
 from puppet.pipeline.events import Events
@@ -22,6 +23,7 @@ from puppet.pipeline.opening import (
     open_together,
     open_tracker,
     set_opencv_threads,
+    spare_driver,
 )
 from puppet.pipeline.performer import Performer
 from puppet.pipeline.profiles import Profile
@@ -71,6 +73,10 @@ def open_parts(
     sinks = (*asked, *openers.sinks)
     if not sinks:
         raise UserError("There is no output: name one with --sink.")
+    written = [sink.path for sink in sinks if isinstance(sink, FileSink)]
+    for path in (*written, settings.record_trace):
+        if path is not None:
+            spare_driver(settings.camera, path)
     look = settings.look
     cutout = look.compose.cutout or any(sink.wants_cutout for sink in sinks)
     compose = replace(look.compose, cutout=cutout)

@@ -16,6 +16,7 @@ from puppet.pipeline.driver import Driver
 from puppet.pipeline.events import Events
 from puppet.pipeline.generator import GeneratorKeeper
 from puppet.pipeline.report import StageTimes
+from puppet.retarget import GOOD_FIT
 from puppet.track.presence import Presence, PresencePolicy, PresenceState
 
 FADE_S = 0.25
@@ -164,9 +165,10 @@ class Performer:
             self.face_lost_frames += 1
         neutral = self.driver.calibrate(observation)
         if neutral is not None:
-            self._events.tell(
-                "calibrated", f"Calibrated on your neutral face (fit {neutral.score:.0%})."
-            )
+            said = f"Calibrated on your neutral face (fit {neutral.score:.0%})."
+            if neutral.score < GOOD_FIT:
+                said += " Look straight ahead with a relaxed face and recalibrate."
+            self._events.tell("calibrated", said)
         state = self._presence.step(self._usable(observation))
         self._note(state)
         if self.panicking:

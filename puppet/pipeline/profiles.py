@@ -10,7 +10,7 @@ from pathlib import Path
 from puppet.capture import MeasuredSource
 from puppet.capture.live import LiveSource
 from puppet.contract import UserError
-from puppet.retarget import DriverNeutral, load_profile, save_profile
+from puppet.retarget import GOOD_FIT, DriverNeutral, load_profile, save_profile
 from puppet.system import data_dir
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,11 @@ class Profile:
         return known_neutral(self.source.name) if self._is_camera else None
 
     def keep(self, neutral: DriverNeutral) -> None:
-        """For the next run at this camera."""
-        if self._is_camera:
+        """For the next run at this camera; one that fits badly does not displace a better one."""
+        if not self._is_camera:
+            return
+        known = None if neutral.score >= GOOD_FIT else self.known()
+        if known is None or neutral.score >= known.score:
             keep_neutral(self.source.name, neutral)
 
     @property

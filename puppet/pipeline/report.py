@@ -71,6 +71,8 @@ class Report:
     first_picture_s: float | None
     warnings: tuple[str, ...] = ()
     label: str = "drawn"
+    video: Path | None = None
+    """What `render` has written."""
     machine: dict[str, Any] = field(default_factory=machine)
     versions: dict[str, str] = field(default_factory=versions)
 

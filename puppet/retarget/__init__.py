@@ -1,6 +1,7 @@
 """The driver is not the portrait: motion is carried over, proportions are not."""
 
 from puppet.retarget.neutral import (
+    GOOD_FIT,
     DriverNeutral,
     NeutralCollector,
     average_neutral,
@@ -11,6 +12,7 @@ from puppet.retarget.neutral import (
 from puppet.retarget.retargeter import Retargeter, RetargetSettings, rest_face
 
 __all__ = [
+    "GOOD_FIT",
     "DriverNeutral",
     "NeutralCollector",
     "RetargetSettings",

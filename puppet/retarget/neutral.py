@@ -19,6 +19,8 @@ from puppet.contract import N_LANDMARKS, Landmarks, Observation, UserError
 from puppet.retarget.openings import EYES, eye_openness, lip_gaps, mouth_width, set_lip_gaps
 from puppet.retarget.pose import HeadPose, Shape, fit_pose, to_matrix, to_vector
 
+GOOD_FIT = 0.5
+"""A score below this says that the face moved, talked or looked away."""
 CALIBRATION_S = 1.0
 MIN_FRAMES = 8
 REST_LIP_GAP = 0.04

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from puppet.contract import N_LANDMARKS, Landmarks, Rgb, TrackerError
-from puppet.system import data_dir, explain_import_error
+from puppet.system import data_dir, expanded, explain_import_error
 from puppet.track.quiet import quiet_environment, without_chatter
 
 MODEL_NAME = "face_landmarker.task"
@@ -30,7 +30,7 @@ _LANDMARKS_PART = "face_landmarks_detector.tflite"
 def model_path() -> Path:
     """Where the model file is expected, whether or not it is there."""
     chosen = os.environ.get(MODEL_VARIABLE)
-    return Path(chosen).expanduser() if chosen else data_dir() / "models" / MODEL_NAME
+    return expanded(chosen) if chosen else data_dir() / "models" / MODEL_NAME
 
 
 def read_model() -> bytes:
