@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -141,6 +142,12 @@ class EngineCache:
             lock.release()
 
     def _prune(self, keep: Path) -> None:
+        stale = time.time() - LOCK_TIMEOUT_S
+        for pattern in ("*.part", "*.lock"):  # of processes that were killed
+            for path in self.folder.glob(pattern):
+                with suppress(OSError):
+                    if path.stat().st_mtime < stale:
+                        path.unlink()
         entries = []
         for path in self.folder.glob("*.bin"):
             try:

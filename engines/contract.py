@@ -44,6 +44,12 @@ class EngineFailed(EngineError, RuntimeError):
     """A running engine broke down."""
 
 
+def reason(error: Exception) -> str:
+    """What an error says; with its kind where it is not of this package, as libraries' errors may
+    say little."""
+    return str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+
+
 class LandmarkImage(NamedTuple):
     """One frame's input, drawn by puppet.draw, the same for training and for the live loop."""
 

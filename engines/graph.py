@@ -165,6 +165,12 @@ def load_model(data: bytes, *, origin: str) -> onnx.ModelProto:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise SpecMismatch(f"{origin} is not a valid ONNX graph: {first_line}.") from error
+    known = {value.name: value for value in inferred.graph.value_info}
+    results = {name for node in model.graph.node for name in node.output if name}
+    for name in sorted(results - {value.name for value in model.graph.output}):
+        dimensions = known[name].type.tensor_type.shape.dim if name in known else []
+        if name not in known or not all(d.HasField("dim_value") for d in dimensions):
+            raise SpecMismatch(f"{origin}: the size of tensor {name!r} cannot be told beforehand.")
     for value in inferred.graph.value_info:
         elements = math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
         if elements > MAX_TENSOR_ELEMENTS:
@@ -256,7 +262,7 @@ def read_metadata(model: onnx.ModelProto, *, origin: str) -> tuple[GeneratorSpec
         fields = json.loads(texts[0])
         role, body = fields.pop("role"), fields.pop("body")
         spec = GeneratorSpec(**fields)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SpecMismatch(f"{origin}: its webcam-puppet metadata is damaged: {error}.") from error
     texts_ok = all(isinstance(t, str) for t in (spec.tier, spec.draw_style, spec.weights_sha256))
     if not texts_ok or role not in (GENERATOR, ENCODER) or body not in ("f32", "f16"):

@@ -49,27 +49,36 @@ class TensorRtGenerator:
 
     def __init__(self, graph: Graph, cache: EngineCache, *, module: str) -> None:
         gpu = explain_missing(module)
-        trt = load_module(module)
-        self.spec = graph.spec
-        self._cache = cache
+        self.spec, self._graph, self._cache = graph.spec, graph, cache
         data, self._key = cached_engine(graph, cache, module=module, targets=(gpu.architecture,))
+        self._buffers = HostBuffers(graph)
+        self._launch: ctypes.c_void_p | None = None
+        self._context = self._engine = self._runtime = None
         self._device = Device()
-        log = shared_logger(module)
+        try:
+            self._open(data, module, gpu)
+        except BaseException:
+            self.close()  # what it holds of the GPU another runtime may need
+            raise
+
+    def _open(self, data: bytes, module: str, gpu: Gpu) -> None:
+        trt, graph, log = load_module(module), self._graph, shared_logger(module)
         self._runtime = trt.Runtime(log)
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
-            self.close()
             self.discard_cached()
             raise RuntimeUnavailable(
                 f"{module} {trt.__version__} does not load its engine on the {gpu.name}: "
                 f"{log.last_error() or 'no reason given'}. Is the driver new enough?"
             )
         self._context = self._make_context(trt, module, graph, gpu)
+        if self._context is None:
+            raise RuntimeUnavailable(
+                f"{module} cannot make the {graph.spec.tier} generator ready on the {gpu.name}: "
+                f"{log.last_error() or 'no reason given'}. Other programs may hold its memory."
+            )
         self.info = RuntimeInfo(module, trt.__version__, gpu.name, graph.body)
-        self._graph = graph
-        self._buffers = HostBuffers(graph)
         self._addresses = self._bind(graph)
-        self._launch: ctypes.c_void_p | None = None
         if module == CLASSIC:  # TensorRT for RTX keeps its own CUDA graphs
             self._launch = self._capture()
 
@@ -136,7 +145,8 @@ class TensorRtGenerator:
         return addresses
 
     def _make_context(self, trt: Any, module: str, graph: Graph, gpu: Gpu) -> Any:
-        """An execution context; for RTX this compiles for the GPU, helped by the kept result."""
+        """An execution context, None where it cannot be; for RTX this compiles for the GPU, helped
+        by the kept result."""
         if module != RTX:
             return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
@@ -147,11 +157,10 @@ class TensorRtGenerator:
         kept = self._cache.load(key)
         if kept is not None and not compiled.deserialize(kept):
             self._cache.discard(key)
+            kept = None
         config.set_runtime_cache(compiled)
         config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         context = self._engine.create_execution_context(config)
-        if context is None:
-            raise RuntimeUnavailable(f"TensorRT for RTX cannot compile for the {gpu.name}.")
-        if kept is None:
+        if context is not None and kept is None:
             self._cache.store(key, bytes(memoryview(compiled.serialize())))
         return context

@@ -23,7 +23,7 @@ from engines.contract import (
 from engines.deploy import GeneratorGraph
 from engines.graph import FRAME_INPUTS, OUTPUT, Graph
 from engines.inputs import HostBuffers
-from engines.network import PORTRAIT_TENSORS, Network
+from engines.network import PORTRAIT_TENSORS, network_of
 from engines.weights import Weights
 
 NAME = "torch"
@@ -46,12 +46,12 @@ class TorchGenerator:
             raise RuntimeUnavailable(f"The torch runtime has no precision {body!r} on {device}.")
         self.spec = graph.spec
         self._device = torch.device(device)
-        network = Network(weights.tier)
-        network.load_state_dict({n: torch.from_numpy(t) for n, t in weights.tensors.items()})
         # As a whole: the graph has grids of its own beside the network's weights.
-        module = GeneratorGraph(network, half=body == "f16").to(self._device).eval()
+        module = GeneratorGraph(network_of(weights), half=body == "f16").to(self._device).eval()
         self._module: GeneratorGraph | None = module
         if device == "cuda":
+            if body == "f32":  # TF32 convolutions have f16's precision
+                torch.backends.cudnn.allow_tf32 = False
             module.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
         self.info = RuntimeInfo(NAME, torch.__version__, name, body)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engines.cache import EngineCache
-from engines.contract import EngineError, Generator, ParityError, RuntimeUnavailable, SpecMismatch
+from engines.contract import Generator, ParityError, RuntimeUnavailable, SpecMismatch, reason
 from engines.models import Model, load_model_of
 from engines.parity import check_parity, make_reference
 from engines.ways import AUTO, EXACT, Way, Wish, ways
@@ -122,8 +122,8 @@ def choose_generator(
             generator = _open_checked(way, model, wish, cache)
         except SpecMismatch:
             raise
-        except EngineError as error:
-            rejected.append(Candidate(way.runtime, way.device, False, str(error)))
+        except Exception as error:  # noqa: BLE001 (a library's edge: each has errors of its own)
+            rejected.append(Candidate(way.runtime, way.device, False, reason(error)))
             continue
         _report(generator, rejected)
         return Choice(generator, way.runtime, way.device, way.is_gpu, tuple(rejected))
@@ -155,7 +155,7 @@ def _open_checked(way: Way, model: Model, wish: Wish, cache: EngineCache) -> Gen
             if last:
                 raise
             _log.warning("%s It is built again.", error)
-        except EngineError:
+        except Exception:
             generator.close()
             raise
     raise AssertionError("unreachable")

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.contract import (
-    EngineError,
     Generator,
     GeneratorSpec,
     LandmarkImage,
     PortraitTensors,
     RuntimeInfo,
+    reason,
 )
 from engines.models import load_model_of
 from engines.runtimes import choose_generator, open_generator
@@ -31,7 +31,8 @@ class TakeoverGenerator:
     """Runs `first` until what `better` opens in a thread of its own is ready.
 
     Both must be of the same weights: the better one gets the same portrait tensors. If it cannot
-    be opened, or does not take them, the first goes on; `better_failed` then says why.
+    be opened, or does not take them, the first goes on; `better_failed` then says why, for its
+    user to tell.
     """
 
     def __init__(self, first: Generator, better: Callable[[], Generator]) -> None:
@@ -47,6 +48,11 @@ class TakeoverGenerator:
             target=self._open, args=(better,), name="engine-build", daemon=True
         )
         self._thread.start()
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether the better one is still being opened."""
+        return self._thread.is_alive()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Waits until the better generator is open or has failed to open."""
@@ -77,9 +83,8 @@ class TakeoverGenerator:
     def _open(self, better: Callable[[], Generator]) -> None:
         try:
             generator = better()
-        except EngineError as error:
-            self.better_failed = str(error)
-            _log.warning("No better runtime took over: %s", error)
+        except Exception as error:  # noqa: BLE001 (a thread's and a library's edge)
+            self.better_failed = reason(error)
             return
         with self._lock:
             if not self._closed:
@@ -91,9 +96,8 @@ class TakeoverGenerator:
         try:
             if self._portrait is not None:
                 ready.set_portrait(self._portrait)
-        except EngineError as error:
-            self.better_failed = str(error)
-            _log.warning("%s cannot take over: %s", ready.info.runtime, error)
+        except Exception as error:  # noqa: BLE001 (a library's edge)
+            self.better_failed = f"{ready.info.runtime} does not take the portrait: {reason(error)}"
             ready.close()
             return
         before, self._current = self._current, ready

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from engines.cache import EngineCache
 from engines.contract import Generator, RuntimeUnavailable
@@ -97,8 +99,14 @@ def _torch(device: str) -> Way:
             from engines.nvidia import find_gpu
 
             find_gpu()
-        if importlib.util.find_spec("torch") is None:
+        found = importlib.util.find_spec("torch")
+        if found is None or found.origin is None:
             raise RuntimeUnavailable("torch is not installed. Run: pip install torch")
+        if device == "cuda" and not _is_built_for_cuda(Path(found.origin).parent):
+            raise RuntimeUnavailable(
+                "The torch that is installed was built without CUDA. Install one that has it: "
+                "https://pytorch.org/get-started names the command."
+            )
 
     def open_way(model: Model, wish: Wish, cache: EngineCache) -> Generator:
         if not isinstance(model, WeightsModel):
@@ -113,6 +121,15 @@ def _torch(device: str) -> Way:
         return generator
 
     return Way("torch", device, device == "cuda", device == "cuda", probe, open_way)
+
+
+def _is_built_for_cuda(torch: Path) -> bool:
+    """From torch's folder, without importing it, which takes seconds."""
+    try:
+        text = (torch / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return True  # opening it will tell
+    return re.search(r"^cuda\b[^=]*=\s*['\"]", text, re.MULTILINE) is not None
 
 
 def _openvino(device: str) -> Way:

@@ -39,11 +39,10 @@ def measured_model() -> WeightsModel:
     from calibrate.ranges import measuring
     from engines.deploy import GeneratorGraph
     from engines.export import example_generator_inputs
-    from engines.network import Network
+    from engines.network import network_of
 
     weights = random_weights()
-    network = Network(weights.tier).eval()
-    network.load_state_dict({n: torch.from_numpy(t).float() for n, t in weights.tensors.items()})
+    network = network_of(weights)
     with torch.no_grad(), measuring(network.generator) as ranges:
         GeneratorGraph(network)(*example_generator_inputs(network))
     return WeightsModel(replace(weights, ranges=ranges))

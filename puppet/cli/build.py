@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +31,11 @@ def build(
     ] = "SM86,SM89,SM120",
     out: Annotated[
         Path | None,
-        typer.Option(help="Write engine files into this folder, not into this user's cache."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Use this folder, not this user's cache: for another computer, which finds the "
+            "engines when PUPPET_CACHE names the folder there.",
+        ),
     ] = None,
 ) -> None:
     """Build TensorRT engines now, so that the first run on the GPU need not."""
@@ -48,16 +51,12 @@ def build(
     weights = _weights_of(avatar) if avatar is not None else None
     graph = load_model_of(tier, weights=weights, gpu=True).generator("f16")
     wanted = tuple(name.strip().upper() for name in targets.split(",") if name.strip())
-    cache, module, screen = EngineCache(), _RUNTIMES[runtime], console()
+    cache, module, screen = EngineCache(out), _RUNTIMES[runtime], console()
     for target in wanted or ("",):
         with screen.status(f"Building the {graph.spec.tier} network for {target} ..."):
             engine, key = cached_engine(graph, cache, module=module, targets=(target,))
         size = f"{len(engine) / 1e6:.1f} MB"
-        if out is None:
-            screen.print(f"{target}: {size}, {module} {key.version}, in {cache.folder}")
-        else:
-            path = _write(out / f"{graph.spec.tier}-{target}-{key.version}.engine", engine)
-            screen.print(f"{target}: {size}, {module} {key.version}, {path}")
+        screen.print(f"{target}: {size}, {module} {key.version}, in {cache.folder}")
 
 
 def _weights_of(name: str) -> Path:
@@ -70,15 +69,4 @@ def _weights_of(name: str) -> Path:
             f"The avatar {name!r} has no network of its own; it runs on the shared one. "
             "Use: puppet build --base"
         )
-    return path
-
-
-def _write(path: Path, data: bytes) -> Path:
-    beside = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(f"The engine cannot be written to {path}: {error}.") from error
     return path

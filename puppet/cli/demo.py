@@ -12,6 +12,7 @@ from puppet.cli.options import (
     ReportOption,
     RuntimeOption,
     SizeOption,
+    engine_of,
     file_to_write,
     parse_size,
 )
@@ -41,7 +42,6 @@ def demo(
     from puppet.compose.settings import ComposeSettings
     from puppet.output.file import FileSink
     from puppet.pipeline.demo import demo_avatar
-    from puppet.pipeline.generator import EngineSettings
     from puppet.pipeline.settings import LiveSettings, Look
 
     settings = LiveSettings(
@@ -51,7 +51,7 @@ def demo(
         seconds=seconds,
         look=Look(
             compose=ComposeSettings(size=parse_size(size or SQUARE)),
-            engine=EngineSettings(runtime=runtime),
+            engine=engine_of(runtime),
         ),
         use_profile=False,
     )

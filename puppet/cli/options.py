@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -13,6 +14,7 @@ from puppet.contract import UserError
 from puppet.system import expanded
 
 if TYPE_CHECKING:
+    from puppet.pipeline.generator import EngineSettings
     from puppet.pipeline.settings import Look
 
 
@@ -62,8 +64,9 @@ RuntimeOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--runtime",
-        metavar="NAME",
-        help="What computes the portrait: auto, openvino, onnxruntime, tensorrt, ...",
+        metavar="NAME[:DEVICE]",
+        help="What computes the portrait: auto, openvino, openvino:GPU or :NPU (Intel's), "
+        "onnxruntime, tensorrt, torch:cuda, ...; 'puppet doctor' lists them.",
     ),
 ]
 ServerOption: TypeAlias = Annotated[
@@ -192,6 +195,14 @@ def parse_camera_size(text: str | None) -> tuple[int, int] | None:
     return None if text is None else parse_size(text, "--camera-size")
 
 
+def engine_of(runtime: str) -> EngineSettings:
+    """From NAME or NAME:DEVICE; what there is not is refused when it is opened."""
+    from puppet.pipeline.generator import EngineSettings
+
+    name, _, device = runtime.partition(":")
+    return EngineSettings(runtime=name or "auto", device=device or "auto")
+
+
 def look_of(
     *,
     size: str,
@@ -208,7 +219,6 @@ def look_of(
 ) -> Look:
     """The options that `run`, `studio` and `render` share, as settings. Raises UserError."""
     from puppet.compose.settings import ComposeSettings, LabelSettings, parse_background
-    from puppet.pipeline.generator import EngineSettings
     from puppet.pipeline.settings import Look
     from puppet.retarget import RetargetSettings
 
@@ -235,5 +245,5 @@ def look_of(
             expression=default.expression if expression_strength is None else expression_strength,
             pose=default.pose if pose_strength is None else pose_strength,
         ),
-        engine=EngineSettings(runtime=runtime, require_gpu=require_gpu, server=server),
+        engine=replace(engine_of(runtime), require_gpu=require_gpu, server=server),
     )

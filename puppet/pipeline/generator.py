@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,17 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.contract import (
-    EngineError,
     EngineFailed,
     Generator,
     GeneratorSpec,
     LandmarkImage,
     PortraitTensors,
+    SpecMismatch,
+    reason,
 )
 from engines.inputs import available_cores, default_threads
 from puppet.draw import DRAW_STYLE
 from puppet.pipeline.events import Events
 
+_log = logging.getLogger(__name__)
 TensorsFor: TypeAlias = Callable[[GeneratorSpec], PortraitTensors]
 """Makes a portrait's tensors for a kind of generator."""
 
@@ -100,34 +103,46 @@ class GeneratorKeeper:
 
     def set_portrait(self, tensors_for: TensorsFor) -> None:
         """`tensors_for` makes the portrait's tensors for any tier; it is kept for a fallback."""
-        self._generator.set_portrait(tensors_for(self._generator.spec))
+        tensors = tensors_for(self._generator.spec)
         self._tensors_for = tensors_for
+        try:
+            self._generator.set_portrait(tensors)
+        except SpecMismatch:
+            raise
+        except Exception as error:  # noqa: BLE001 (a library's edge: out of memory, device lost)
+            self._replace(error)
 
     def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
         """(512, 512, 4) uint8 RGBA, valid until the next call. Raises EngineFailed at the end."""
         while True:
             try:
                 picture = self._generator.generate(image)
-            except EngineFailed as error:
+            except Exception as error:  # noqa: BLE001 (a library's edge: the picture stays on air)
                 self._replace(error)
                 continue
-            if self._generator.info is not self._told or self._local_because() != self._because:
-                self._tell()  # a GPU or a server has taken over, or a server no longer serves
+            if self._generator.info is not self._told or self._why_not() != self._because:
+                self._tell()  # a GPU or a server has taken over, or will not
             return picture
 
     def close(self) -> None:
         self._generator.close()
 
     def _tell(self) -> None:
-        self._told, self._because = self._generator.info, self._local_because()
+        self._told, self._because = self._generator.info, self._why_not()
         told = f"The portrait is computed by {self.describe()}."
         if self._because is not None:
             told = f"{self._because} {told}"
             self.fallbacks.append(told)
+        elif getattr(self._generator, "is_preparing", False):
+            told += " The GPU's engine is being made; it takes over when it is ready."
         self._events.tell("runtime" if self._because is None else "runtime-fallback", told)
 
-    def _local_because(self) -> str | None:
-        """Why a remote generator is not used now; None without one, or while it is."""
+    def _why_not(self) -> str | None:
+        """Why the server, or the GPU, that was to compute does not; None without one, or while it
+        does."""
+        failed = getattr(self._generator, "better_failed", None)
+        if failed is not None:
+            return f"No GPU takes over: {failed}"
         return getattr(self._generator, "why_local", None)
 
     def _open(self, runtime: str, device: str) -> Generator:
@@ -157,26 +172,27 @@ class GeneratorKeeper:
         wanted = self._settings
         return partial(open_remote, server=wanted.server, deadline_s=wanted.server_deadline_s)
 
-    def _replace(self, failure: EngineFailed) -> None:
-        """Opens the next runtime that takes this portrait, or raises `failure`."""
+    def _replace(self, failure: Exception) -> None:
+        """Opens the next runtime that takes this portrait, or raises EngineFailed."""
         self._broken.append(self._generator.info.runtime)
         was = self.describe()
-        with contextlib.suppress(EngineError, RuntimeError):  # what has failed may fail to close
+        with contextlib.suppress(Exception):  # what has failed may fail to close
             self._generator.close()
         for runtime, device in self._others():
             try:
                 self._generator = self._open(runtime, device)
                 if self._tensors_for is not None:
                     self._generator.set_portrait(self._tensors_for(self._generator.spec))
-            except EngineError:
+            except Exception as error:  # noqa: BLE001 (a library's edge)
+                _log.info("%s on %s cannot take over: %s", runtime, device, reason(error))
                 continue
-            self._told, self._because = self._generator.info, self._local_because()
-            told = f"{was} failed ({failure}); {self.describe()} took over."
+            self._told, self._because = self._generator.info, self._why_not()
+            told = f"{was} failed ({reason(failure)}); {self.describe()} took over."
             self.fallbacks.append(told)
             self._events.tell("runtime-fallback", told)
             return
         raise EngineFailed(
-            f"{was} failed ({failure}), and no other runtime can take over here. "
+            f"{was} failed ({reason(failure)}), and no other runtime can take over here. "
             "'puppet doctor' lists the runtimes and what each one lacks."
         ) from failure
 
