@@ -53,7 +53,9 @@ class TensorRtGenerator:
         data, self._key = cached_engine(graph, cache, module=module, targets=(gpu.architecture,))
         self._buffers = HostBuffers(graph)
         self._launch: ctypes.c_void_p | None = None
-        self._context = self._engine = self._runtime = None
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._context: Any = None
         self._device = Device()
         try:
             self._open(data, module, gpu)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,9 +40,15 @@ from engines.takeover import TakeoverGenerator, open_at_once
 from engines.ways import Way, Wish, usable_ways, ways
 from tests.engine_models import measured_model, random_model
 
-WAYS = [("openvino", "CPU"), ("onnxruntime", "cpu"), ("torch", "cpu")]
-PRECISIONS = {"openvino": ("f32", "bf16", "int8"), "onnxruntime": ("f32",), "torch": ("f32",)}
-CASES = [(*way, precision) for way in WAYS for precision in PRECISIONS[way[0]]]
+WAYS = [(way.runtime, way.device) for way in ways()]
+PRECISIONS = {
+    ("openvino", "CPU"): ("f32", "bf16", "int8"),
+    ("onnxruntime", "cpu"): ("f32",),
+    ("torch", "cpu"): ("f32",),
+}
+"""Of the ways that any machine may have; the others are tried in their own choice."""
+HERE = [(c.runtime, c.device) for c in candidates() if c.available]
+CASES = [(*way, precision) for way in HERE for precision in PRECISIONS.get(way, ("auto",))]
 
 
 @pytest.fixture(scope="session")
@@ -332,6 +340,10 @@ class TestParityGate:
         np.testing.assert_array_equal(first.pictures[1], again.pictures[1])
 
 
+def _gpus() -> frozenset[tuple[str, str]]:
+    return frozenset((way.runtime, way.device) for way in ways() if way.is_gpu)
+
+
 class TestChoice:
     def test_every_way_is_listed_with_a_reason_if_it_cannot_be_gone(self) -> None:
         listed = candidates()
@@ -364,6 +376,37 @@ class TestChoice:
     def test_unknown_names_list_the_known(self, cache: EngineCache) -> None:
         with pytest.raises(RuntimeUnavailable, match=r"Known: .*openvino on CPU"):
             choose_generator("coarse", runtime="tensorflow", cache=cache)
+
+    def test_an_error_of_a_library_s_own_is_a_reason_like_any_other(
+        self, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Libraries raise what they like: out of memory, not implemented, a bare Exception."""
+
+        class Odd(Exception):
+            pass
+
+        def refuse(*_: object, **__: object) -> None:
+            raise Odd("the plug-in is of another version")
+
+        monkeypatch.setattr("engines.runtime_openvino.OpenVinoGenerator.__init__", refuse)
+        choice = choose_generator("coarse", cache=cache, without=_gpus())
+        assert choice.runtime == "onnxruntime"
+        (openvino,) = [c for c in choice.rejected if (c.runtime, c.device) == ("openvino", "CPU")]
+        assert openvino.reason == "Odd: the plug-in is of another version"
+        choice.generator.close()
+
+    def test_a_torch_without_cuda_is_not_offered_for_a_gpu(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("engines.nvidia.find_gpu", lambda: None)
+        spec = importlib.util.spec_from_file_location("torch", tmp_path / "__init__.py")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+        way = next(w for w in ways() if (w.runtime, w.device) == ("torch", "cuda"))
+        (tmp_path / "version.py").write_text("cuda: Optional[str] = None\n")
+        with pytest.raises(RuntimeUnavailable, match="without CUDA"):
+            way.probe()
+        (tmp_path / "version.py").write_text("cuda: Optional[str] = '12.8'\n")
+        way.probe()
 
     def test_one_runtime_cannot_do_another_s_precision(self, cache: EngineCache) -> None:
         with pytest.raises(RuntimeUnavailable, match="bf16"):
@@ -543,6 +586,17 @@ class TestCache:
         assert cache.load(keys[0]) is not None  # used just now
         cache.store(keys[2], bytes(100))
         assert [cache.load(key) is not None for key in keys] == [True, False, True]
+
+    def test_what_killed_processes_left_goes(self, tmp_path: Path) -> None:
+        cache = EngineCache(tmp_path)
+        old, new = tmp_path / "engine-1.bin.x.part", tmp_path / "engine-2.lock"
+        for path in (old, new):
+            path.write_bytes(b"half")
+        os.utime(old, (1, 1))
+        cache.store(KEY, b"whole")
+        assert not old.exists()
+        assert new.exists(), "another process may be at work on it"
+        assert cache.load(KEY) == b"whole"
 
     def test_two_builders_build_once(self, tmp_path: Path) -> None:
         builds: list[int] = []

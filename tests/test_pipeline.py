@@ -16,8 +16,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from engines.coarse import coarse_portrait
 from engines.contract import EngineFailed, Generator
+from engines.parity import compare, reference_images, reference_portrait_arrays
 from engines.runtimes import open_generator
+from engines.takeover import TakeoverGenerator
 from puppet.capture import open_source
 from puppet.compose.label import make_label
 from puppet.compose.settings import ComposeSettings, LabelSettings
@@ -326,6 +329,61 @@ def test_a_generator_that_breaks_down_is_replaced_by_another_runtime(avatar: Pat
     # Both runtimes show the same portrait of a driver who does not move.
     before, after = kept.pictures[5].rgb, kept.pictures[-1].rgb
     assert np.abs(before.astype(int) - after.astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("method", ["generate", "set_portrait"])
+def test_any_error_of_a_runtime_brings_the_next_one(method: str) -> None:
+    """Libraries raise errors of their own kinds, at a picture and at a portrait."""
+
+    class OutOfMemory(Exception):
+        pass
+
+    def fail(*_: object) -> None:
+        raise OutOfMemory("5 GB wanted")
+
+    def opener(*arguments: object, **options: object) -> Generator:
+        opened.append(open_generator(*arguments, **options))  # type: ignore[arg-type]
+        return opened[-1]
+
+    portrait, image = coarse_portrait(*reference_portrait_arrays()[:2]), reference_images()[1]
+    opened: list[Generator] = []
+    told: list[Event] = []
+    events = Events()
+    events.listen(told.append)
+    with closing(GeneratorKeeper(EngineSettings(tier="coarse"), events, opener)) as keeper:
+        keeper.set_portrait(lambda spec: portrait)
+        before = keeper.generate(image).copy()
+        setattr(opened[0], method, fail)
+        keeper.set_portrait(lambda spec: portrait)
+        after = keeper.generate(image)
+        assert compare(before, after).greatest <= 1
+        assert keeper.info()["runtime"] == opened[1].info.runtime != opened[0].info.runtime
+    assert kinds(told) == ["runtime", "runtime-fallback"]
+    assert "OutOfMemory: 5 GB wanted" in told[1].message
+
+
+def test_a_gpu_that_does_not_take_over_is_told_once() -> None:
+    def better() -> Generator:
+        raise EngineFailed("The card is full.")
+
+    def opener(*arguments: object, **options: object) -> Generator:
+        first = open_generator(*arguments, **options)  # type: ignore[arg-type]
+        generators.append(TakeoverGenerator(first, better))
+        return generators[0]
+
+    portrait, image = coarse_portrait(*reference_portrait_arrays()[:2]), reference_images()[1]
+    generators: list[TakeoverGenerator] = []
+    told: list[Event] = []
+    events = Events()
+    events.listen(told.append)
+    with closing(GeneratorKeeper(EngineSettings(tier="coarse"), events, opener)) as keeper:
+        keeper.set_portrait(lambda spec: portrait)
+        generators[0].wait(30)
+        keeper.generate(image)
+        keeper.generate(image)
+        (fallback,) = keeper.fallbacks
+    assert "No GPU takes over: The card is full." in fallback
+    assert [e.message for e in told if e.kind == "runtime-fallback"] == [fallback]
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])

@@ -158,12 +158,20 @@ class TestCommand:
             assert engine is not None
             assert engine_targets(engine) == (target,)
 
-    def test_engines_as_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_for_another_computer_is_a_cache_for_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PUPPET_CACHE", str(tmp_path / "cache"))
-        build(base=True, tier="coarse", targets="SM120", out=tmp_path / "out")
-        (file,) = (tmp_path / "out").iterdir()
-        assert file.name.startswith("coarse-SM120-")
-        assert engine_targets(file.read_bytes()) == ("SM120",)
+        out = tmp_path / "out"
+        build(base=True, tier="coarse", targets="SM120", out=out)
+        assert not (tmp_path / "cache").exists()
+        build(base=True, tier="small", targets="SM120", out=out)  # beside it, not in its place
+        monkeypatch.setenv("PUPPET_CACHE", str(out))
+        key = engine_key(coarse_graph(), module=RTX, targets=("SM120",))
+        engine = EngineCache().load(key)
+        assert engine is not None
+        assert engine_targets(engine) == ("SM120",)
+        assert len(list(out.glob("engine-*.bin"))) == 2
 
     def test_mistakes_are_named(self) -> None:
         with pytest.raises(UserError, match="--base"):

@@ -265,6 +265,22 @@ def _other_output(model: onnx.ModelProto) -> None:
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
 
 
+def _size_unknown(model: onnx.ModelProto) -> None:
+    """As large as the driver's landmarks say: two thousand million elements, should they wish."""
+    model.graph.node.extend(
+        [
+            helper.make_node("Cast", ["motion"], ["whole"], to=TensorProto.INT64),
+            helper.make_node("Reshape", ["whole", "flat"], ["row"]),
+            helper.make_node("ConstantOfShape", ["row"], ["any"]),
+        ]
+    )
+    model.graph.initializer.append(helper.make_tensor("flat", TensorProto.INT64, [1], [-1]))
+
+
+def _deep_metadata(model: onnx.ModelProto) -> None:
+    model.metadata_props[0].value = "[" * 4000
+
+
 def _many_nodes(model: onnx.ModelProto) -> None:
     for index in range(6000):
         model.graph.node.append(helper.make_node("Identity", ["scale"], [f"i{index}"]))
@@ -285,9 +301,11 @@ class TestHostileGraphs:
             (_opset_20, "opset 20"),
             (_loop, "'Loop'"),
             (_huge_tensor, "'huge' has"),
-            (_free_size, "motion|fixed shape"),
+            (_free_size, "motion|fixed shape|beforehand"),
             (_other_output, "picture|valid"),
             (_many_nodes, "nodes"),
+            (_size_unknown, "cannot be told beforehand"),
+            (_deep_metadata, "damaged"),
         ],
     )
     def test_are_refused_with_the_reason(self, change: Any, reason: str) -> None:
