@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from websockets.sync.client import connect
 pytest.importorskip("fastapi")
 
 from puppet.contract import SoundPiece, SourceError, UserError
+from puppet.pipeline.settings import LiveSettings
 from puppet.studio import guard, patience
 from puppet.studio.control import Studio
 from puppet.studio.server import MAX_CONNECTIONS, StudioServer
@@ -148,9 +150,22 @@ def test_expressions_come_and_go(up: Running) -> None:
     up.until(lambda s: not s["expressions"])
 
 
+def test_a_run_that_still_starts_asks_for_patience(tmp_path: Path) -> None:
+    studio = Studio(LiveSettings((str(tmp_path),), sinks=()))
+    with closing(StudioServer(studio, port=0).start()) as server:
+        early = httpx.get(
+            f"http://127.0.0.1:{server.port}/api/state",
+            headers={"Authorization": f"Bearer {server.token}"},
+        )
+    assert early.status_code == 503
+    assert early.headers["Retry-After"] == "1"
+    assert "still starting" in early.json()["detail"]
+
+
 def test_background_and_label_change_the_picture(up: Running) -> None:
     assert up.post("/api/background", kind="colour", colour="#ff00ff").status_code == 200
-    up.until(lambda s: s["background"] == "colour")
+    state = up.until(lambda s: s["background"] == "colour")
+    assert state["background_colour"] == "#ff00ff"  # for a panel that is opened later
     time.sleep(0.5)
     up.goes_on(3)
     newest = up.studio.panel.newest

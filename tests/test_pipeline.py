@@ -427,22 +427,37 @@ def test_when_every_sink_has_failed_the_run_ends(avatar: Path) -> None:
 
 
 def test_an_unexpected_error_of_a_stage_is_raised_by_run(avatar: Path) -> None:
-    class Broken(NoTracker):
-        def track(self, frame: object) -> Observation:
-            raise ZeroDivisionError("a bug")
-
-    kept = KeepingSink()
-    run = LiveRun(
-        LiveSettings((str(avatar),), sinks=()),
-        openers=Openers(
-            source=lambda: Script([*driver_frames(3)]),  # type: ignore[list-item]
-            tracker=Broken,
-            sinks=(kept,),
-        ),
-    )
+    run, kept, _ = scripted(avatar, [face(), face(), ZeroDivisionError("a bug")])
     with pytest.raises(ZeroDivisionError, match="a bug"):
         run.run()
     assert kept.closed
+
+
+def test_a_tracker_that_breaks_down_leaves_the_outputs_open(avatar: Path) -> None:
+    class Hiccup(NoTracker):
+        frames = 0
+
+        def track(self, frame: Any) -> Observation:
+            self.frames += 1
+            if 4 <= self.frames < 12:
+                raise ZeroDivisionError("a bug")
+            return Observation(face(), frame.captured_at_ns, frame.index)
+
+    kept, told = KeepingSink(), []
+    run = LiveRun(
+        LiveSettings((str(avatar),), sinks=(), look=LOOK),
+        openers=Openers(
+            source=lambda: Script([*driver_frames(40)]),  # type: ignore[list-item]
+            tracker=Hiccup,
+            sinks=(kept,),
+        ),
+    )
+    run.events.listen(told.append)
+    report = run.run()
+    assert report.frames_out > 20
+    assert kinds(told).count("tracking-failed") == 1
+    assert any("ZeroDivisionError: a bug" in warning for warning in report.warnings)
+    assert max(share_of_driver(picture.rgb) for picture in kept.pictures) == 0.0
 
 
 def test_what_was_opened_is_closed_when_something_else_cannot_be() -> None:

@@ -22,6 +22,7 @@ Kind: TypeAlias = Literal[
     "source-silent",
     "source-back",
     "source-ended",
+    "tracking-failed",
     "avatar",
     "avatar-failed",
     "paused",
@@ -45,7 +46,14 @@ Kind: TypeAlias = Literal[
 ]
 
 WARNINGS: frozenset[Kind] = frozenset(
-    {"source-silent", "avatar-failed", "runtime-fallback", "sink-failed", "refused"}
+    {
+        "source-silent",
+        "tracking-failed",
+        "avatar-failed",
+        "runtime-fallback",
+        "sink-failed",
+        "refused",
+    }
 )
 """Kinds that a person should see even when nothing else is shown."""
 

@@ -59,7 +59,7 @@ def status_of(parts: Parts, slots: Slots, tally: Tally) -> Status:
         calibration_score=None if neutral is None else neutral.score,
         retarget=driver.settings,
         label=performer.label,
-        background=performer.background.kind,
+        background=performer.background,
         expressions=driver.expressions,
         size=performer.size,
         frames_in=slots[0].count,

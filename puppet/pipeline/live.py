@@ -9,6 +9,7 @@ closed and their files finished.
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from puppet.contract import Frame, Observation, SourceSilent, UserError
@@ -25,8 +26,13 @@ from puppet.pipeline.status import Status
 from puppet.pipeline.tally import Tally
 from puppet.pipeline.work import Work
 
+log = logging.getLogger(__name__)
 READ_TIMEOUT_S = 0.5
 JOIN_S = 5.0
+
+
+class NotStarted(UserError):
+    """Asked too early: its parts are still being opened."""
 
 
 class LiveRun:
@@ -50,6 +56,7 @@ class LiveRun:
         self._captured: LatestSlot[Frame | Observation] = LatestSlot()
         self._observed: LatestSlot[Observation] = LatestSlot()
         self._opened: Parts | None = None
+        self._tracking_fails = False
         self._capture = Worker("capture", self._do_capture, self._captured.close)
         self._track = Worker("track", self._do_track, self._observed.close)
         self._work = Worker("work", self._do_work)
@@ -139,7 +146,7 @@ class LiveRun:
     @property
     def _parts(self) -> Parts:
         if self._opened is None:
-            raise UserError("The run has not started yet.")
+            raise NotStarted("The run is still starting: try again in a moment.")
         return self._opened
 
     def _on_sink_failure(self, name: str, error: Exception) -> None:
@@ -162,7 +169,7 @@ class LiveRun:
         the generator takes every core. Then both would only wait for each other, so a face is
         looked for when the picture before it is done, in the newest frame there is then.
         """
-        tracker, times, generator = self._parts.tracker, self._times, self._parts.generator
+        times, generator = self._times, self._parts.generator
         while not stop.is_set():
             if not generator.leaves_a_core and not self._observed.await_reader(READ_TIMEOUT_S):
                 continue
@@ -172,9 +179,25 @@ class LiveRun:
                 continue
             now = times.lap("capture", item.captured_at_ns)
             if isinstance(item, Frame):
-                item = tracker.track(item)
+                item = self._tracked(item)
                 times.lap("track", now)
             self._observed.put(item)
+
+    def _tracked(self, frame: Frame) -> Observation:
+        """A frame on which the tracker breaks down is one without a face: in a call the slate is
+        better than a camera that has gone."""
+        try:
+            found = self._parts.tracker.track(frame)
+        except Exception as error:
+            if not self._tracking_fails:
+                self._tracking_fails = True
+                log.info("The tracker fails.", exc_info=True)
+                told = f"The tracker fails ({type(error).__name__}: {error}); the portrait rests."
+                self._tally.warnings.append(told)
+                self.events.tell("tracking-failed", told)
+            return Observation(None, frame.captured_at_ns, frame.index)
+        self._tracking_fails = False
+        return found
 
     def _do_work(self, stop: threading.Event) -> None:
         work = Work(

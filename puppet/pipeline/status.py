@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from puppet.compose.settings import LabelSettings
+from puppet.compose.settings import Background, LabelSettings
 from puppet.pipeline.report import SinkReport
 from puppet.retarget import RetargetSettings
 
@@ -33,7 +33,7 @@ class Status:
     """0 to 1, how good the neutral face is; None before the first calibration."""
     retarget: RetargetSettings
     label: LabelSettings
-    background: str
+    background: Background
     expressions: tuple[str, ...]
     size: tuple[int, int]
     frames_in: int

@@ -23,6 +23,7 @@ from engines.contract import EngineError
 from puppet.avatar.consent import Consent
 from puppet.compose.settings import Background
 from puppet.contract import PuppetError, SinkError, SourceError, UserError
+from puppet.pipeline.live import NotStarted
 from puppet.retarget.expressions import presets
 from puppet.studio import models as m
 from puppet.studio.control import Studio
@@ -38,6 +39,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Busy, 503),
+    (NotStarted, 503),
     (Forbidden, 403),
     (TooLarge, 413),
     (SinkError, 409),
@@ -81,7 +83,8 @@ def make_api(studio: Studio) -> FastAPI:
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    return JSONResponse({"detail": str(error)}, status)
+    later = {"Retry-After": "1"} if status == 503 else None
+    return JSONResponse({"detail": str(error)}, status, headers=later)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

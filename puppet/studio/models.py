@@ -11,6 +11,7 @@ from puppet.compose.settings import BackgroundKind, Corner, LabelSize
 from puppet.flow import Percentiles
 from puppet.output.obs import DEFAULT_PORT
 from puppet.pipeline.report import SinkReport
+from puppet.retarget import RetargetSettings
 from puppet.studio.control import Studio
 
 
@@ -169,10 +170,15 @@ class State(BaseModel):
     silent: bool
     calibration: Calibration
     sliders: SliderValues
+    slider_defaults: SliderValues
     label_size: str
     label_corner: str
     label_elsewhere: str | None
     background: str
+    background_colour: str
+    """Where `background` is a colour: #rrggbb."""
+    background_blur: float
+    """How strong, where `background` is blur."""
     mirror: bool
     driver_picture: bool
     exposed: bool
@@ -196,12 +202,15 @@ class State(BaseModel):
     fallbacks: list[str]
 
 
+def _sliders(settings: RetargetSettings) -> SliderValues:
+    return SliderValues(**{name: getattr(settings, name) for name in SliderValues.model_fields})
+
+
 def state_of(studio: Studio) -> State:
     """Raises UserError while the run is being opened."""
     now, figures = studio.status(), studio.figures()
     on = set(studio.run.fan_out.names)
     recording, addresses = studio.recording(), studio.addresses()
-    settings = now.retarget
     return State(
         avatar=studio.gallery.id_of(now.avatar),
         tracked=now.tracked,
@@ -213,11 +222,14 @@ def state_of(studio: Studio) -> State:
             progress=now.calibration_progress,
             score=now.calibration_score,
         ),
-        sliders=SliderValues(**{n: getattr(settings, n) for n in SliderValues.model_fields}),
+        sliders=_sliders(now.retarget),
+        slider_defaults=_sliders(studio.run.settings.look.retarget),
         label_size=now.label.size,
         label_corner=now.label.corner,
         label_elsewhere=now.label.elsewhere,
-        background=now.background,
+        background=now.background.kind,
+        background_colour="#" + bytes(now.background.colour).hex(),
+        background_blur=now.background.strength,
         mirror=studio.mirrored,
         driver_picture=studio.driver.show_picture,
         exposed=studio.exposed,

@@ -4,23 +4,24 @@ import { get, send } from "/link.js";
 
 const $ = (id) => document.getElementById(id);
 const SLIDERS = [
-  ["expression", "Expression", 0, 2, 1],
-  ["pose", "Head pose", 0, 2, 0.9],
-  ["mouth", "Mouth", 0, 2, 1],
-  ["gaze", "Gaze", 0, 2, 1],
-  ["steadiness", "Smoothing", 0, 4, 1],
+  ["expression", "Expression", 0, 2],
+  ["pose", "Head pose", 0, 2],
+  ["mouth", "Mouth", 0, 2],
+  ["gaze", "Gaze", 0, 2],
+  ["steadiness", "Smoothing", 0, 4],
 ];
 const OUTPUTS = [["virtual", "Virtual camera"], ["overlay", "Overlay for OBS"],
   ["mjpeg", "Page on this machine"], ["preview", "Window"]];
 const touched = new Map();
 let report = () => {};
 let sinksShown = "";
+let defaults = {};
 
 export function startControls(tell) {
   report = tell;
   for (const slider of SLIDERS) addSlider(...slider);
   $("reset").onclick = () =>
-    report(send("/api/sliders", Object.fromEntries(SLIDERS.map(([n, , , , d]) => [n, d])), "PATCH"));
+    report(send("/api/sliders", Object.fromEntries(SLIDERS.map(([n]) => [n, defaults[n]])), "PATCH"));
   startPicture();
   $("camera").onchange = () => report(send("/api/camera", { camera: $("camera").value }));
   fillCameras();
@@ -72,6 +73,7 @@ function startPicture() {
     report(send("/api/background", body));
   };
   for (const id of ["background", "colour", "blur"]) $(id).onchange = background;
+  $("background-other").onclick = () => $("background-file").click();
   $("background-file").onchange = () => {
     const file = $("background-file").files[0];
     if (file) report(send("/api/background/picture", file));
@@ -84,6 +86,7 @@ function startPicture() {
 function showFields(kind) {
   $("colour-field").hidden = kind !== "colour";
   $("blur-field").hidden = kind !== "blur";
+  $("background-other").hidden = kind !== "image";
 }
 
 async function fillCameras() {
@@ -94,6 +97,7 @@ async function fillCameras() {
 }
 
 export function showControls(state) {
+  defaults = state.slider_defaults;
   for (const [name] of SLIDERS) {
     const input = $(`slider-${name}`);
     if (held(name)) continue;
@@ -102,6 +106,8 @@ export function showControls(state) {
   }
   if (!held("background")) {
     choose("background", state.background);
+    if (state.background === "colour") choose("colour", state.background_colour);
+    if (state.background === "blur") choose("blur", state.background_blur);
     showFields(state.background);
   }
   choose("label-size", state.label_size);
