@@ -611,6 +611,13 @@ def test_find_by_name_and_number(cameras: list[CameraInfo]) -> None:
     assert find_camera("puppet").index == 10  # but that too if it is named
     assert find_camera("hd webcam").index == 0  # two of a kind: the first
     assert find_camera("2").path == "/dev/video2"
+    assert find_camera("HD webcam: HD webcam (2)").index == 2
+    assert [*devices.by_name(cameras)] == [
+        "HD Webcam: HD Webcam (0)",
+        "HD Webcam: HD Webcam (2)",
+        "Logi C920",
+        "Logi C920 (puppet)",
+    ]
     with pytest.raises(SourceError, match=r"there is no camera 99; choose one of: 0 \(HD Webcam"):
         find_camera("99")
     with pytest.raises(SourceError, match=r"no file 'Sony', and no camera.*4 \(Logi C920\)"):

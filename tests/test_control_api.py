@@ -27,6 +27,8 @@ from websockets.sync.client import connect
 
 pytest.importorskip("fastapi")
 
+from puppet.capture import MeasuredSource, open_source
+from puppet.capture.devices import CameraInfo
 from puppet.contract import SoundPiece, SourceError, UserError
 from puppet.pipeline.settings import LiveSettings
 from puppet.studio import guard, patience
@@ -148,6 +150,27 @@ def test_expressions_come_and_go(up: Running) -> None:
     up.until(lambda s: s["expressions"] == ["wink"])
     assert up.post("/api/expression", name=None).status_code == 200
     up.until(lambda s: not s["expressions"])
+
+
+def test_cameras_of_one_name_are_told_apart(up: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = [CameraInfo(n, "HD Webcam", f"/dev/video{n}", False) for n in (0, 2)]
+    opened: list[str | None] = []
+
+    def open_twin(settings: LiveSettings, spec: str | None) -> MeasuredSource:
+        opened.append(spec)
+        source = open_source("demo", loop=True)
+        if spec != "demo":
+            monkeypatch.setattr(source, "name", "HD Webcam")
+        return source
+
+    monkeypatch.setattr("puppet.studio.control.list_cameras", lambda: twins)
+    monkeypatch.setattr("puppet.studio.control.open_camera", open_twin)
+    listed = up.call("GET", "/api/cameras").json()["cameras"]
+    assert listed == ["HD Webcam (0)", "HD Webcam (2)", "demo"]
+    for name in ("HD Webcam (2)", "HD Webcam (0)", "demo"):
+        assert up.post("/api/camera", camera=name).status_code == 200
+        up.until(lambda s, name=name: s["camera"] == name)
+    assert opened == ["2", "0", "demo"]
 
 
 def test_a_run_that_still_starts_asks_for_patience(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from puppet.capture import v4l2
@@ -43,6 +45,13 @@ def list_cameras() -> list[CameraInfo]:
     if sys.platform.startswith("linux"):
         return [_from_node(node) for node in v4l2.list_nodes() if node.captures]
     return _list_with_library()
+
+
+def by_name(cameras: Iterable[CameraInfo]) -> dict[str, CameraInfo]:
+    """The cameras by name; where several carry one, its number stands behind it."""
+    listed = list(cameras)
+    several = {name for name, count in Counter(c.name for c in listed).items() if count > 1}
+    return {f"{c.name} ({c.index})" if c.name in several else c.name: c for c in listed}
 
 
 def can_list_cameras() -> bool:
@@ -109,7 +118,11 @@ def find_again(camera: CameraInfo) -> CameraInfo:
 
 def _by_name(name: str, cameras: list[CameraInfo]) -> CameraInfo:
     wanted = name.casefold()
-    exact = [c for c in cameras if c.name.casefold() == wanted]
+    exact = [
+        camera
+        for listed, camera in by_name(cameras).items()
+        if wanted in (listed.casefold(), camera.name.casefold())
+    ]
     partly = [c for c in cameras if wanted and wanted in c.name.casefold()]
     for found in (exact, partly):
         # A virtual output may carry its camera's name.

@@ -20,7 +20,7 @@ def virtual_camera() -> Iterator[Check]:
     if sys.platform.startswith("linux"):
         yield from _loopback(name)
     elif sys.platform in ("win32", "darwin"):
-        yield from _obs(name)
+        yield from _program(name)
     else:
         yield Check(name, WARN, f"no driver is known for {sys.platform}", "use another output")
 
@@ -90,7 +90,14 @@ def proof() -> Iterator[Check]:
     yield Check(name, OK, found)
 
 
-def _obs(name: str) -> Iterator[Check]:
+def _program(name: str) -> Iterator[Check]:
+    """OBS, or Unity Capture, which the list of cameras shows once they are set up."""
+    from puppet.capture.devices import list_cameras
+
+    listed = [camera.name for camera in list_cameras() if camera.is_virtual_output]
+    if listed:
+        yield Check(name, OK, ", ".join(listed))
+        return
     folders = {
         "win32": (r"C:\Program Files\obs-studio", r"C:\Program Files (x86)\obs-studio"),
         "darwin": ("/Applications/OBS.app",),

@@ -186,8 +186,7 @@ def _add_driver(app: FastAPI, studio: Studio) -> None:
     @app.get("/api/cameras", tags=["driver"])
     def cameras() -> m.Cameras:
         """Real cameras by name, and the demo clip."""
-        names = list(dict.fromkeys([*(c.name for c in studio.cameras()), "demo"]))
-        return m.Cameras(current=studio.camera_choice, cameras=names)
+        return m.Cameras(current=studio.camera_choice, cameras=[*studio.cameras(), "demo"])
 
     @app.post("/api/camera", tags=["driver"])
     def camera(body: m.WantCamera) -> m.Done:

@@ -17,7 +17,7 @@ from pathlib import Path
 from puppet.avatar.consent import Consent
 from puppet.capture import MeasuredSource
 from puppet.capture.clip_sound import DRIVER
-from puppet.capture.devices import CameraInfo, list_cameras
+from puppet.capture.devices import CameraInfo, by_name, list_cameras
 from puppet.capture.microphone import list_microphones
 from puppet.compose.settings import Background
 from puppet.contract import SourceError, Tracker, UserError
@@ -85,6 +85,7 @@ class Studio:
         self._exposed = exposed
         self._source: SwitchableSource | None = None
         self._camera = settings.camera
+        self._camera_name = ""
         self._begun_with = ""
         self._switching = threading.Lock()
         self._countdown: tuple[threading.Timer, float] | None = None
@@ -108,6 +109,7 @@ class Studio:
         opener = self._given.source
         first = open_camera(self._settings, self._camera) if opener is None else opener()
         self._begun_with = first.name
+        self._camera_name = self._listed_name(first)
         self._source = SwitchableSource(first, self.driver.note)
         return self._source
 
@@ -221,15 +223,13 @@ class Studio:
     @property
     def camera_choice(self) -> str:
         """The current camera as `switch_camera` takes it."""
-        if self._camera == "demo":
-            return "demo"
-        return "" if self._source is None else self._source.name
+        return self._camera_name
 
     # Devices ------------------------------------------------------------------------------
 
-    def cameras(self) -> list[CameraInfo]:
-        """The real ones."""
-        return [camera for camera in list_cameras() if not camera.is_virtual_output]
+    def cameras(self) -> dict[str, CameraInfo]:
+        """The real ones by name."""
+        return by_name(camera for camera in list_cameras() if not camera.is_virtual_output)
 
     def switch_camera(self, name: str) -> None:
         """By name as `cameras` gives it, "demo", or what the run was started with.
@@ -243,25 +243,34 @@ class Studio:
         if not self._switching.acquire(blocking=False):
             raise Conflict("A camera is being opened already.")
         try:
-            if name == source.name or (spec is not None and spec == self._camera):
+            if name == self._camera_name or (spec is not None and spec == self._camera):
                 return
             source.switch(open_camera(self._settings, spec))
             self._camera = spec
+            self._camera_name = self._listed_name(source)
         finally:
             self._switching.release()
         self._put(Recalibrate())
         self.run.events.tell("camera", f"{source.name} drives the portrait.")
 
+    def _listed_name(self, source: MeasuredSource) -> str:
+        """What `cameras` calls the camera that was just opened; of what is none, its own name."""
+        if self._camera == "demo":
+            return "demo"
+        alike = {n: c for n, c in self.cameras().items() if c.name == source.name}
+        chosen = [n for n, c in alike.items() if self._camera in (str(c.index), c.path)]
+        return next(iter([*chosen, *alike]), source.name)
+
     def _camera_spec(self, name: str) -> str | None:
         cameras = self.cameras()
-        for camera in cameras:
-            if name in (camera.name, camera.path, str(camera.index)):
+        for listed, camera in cameras.items():
+            if name in (listed, camera.name, camera.path, str(camera.index)):
                 return str(camera.index)
         if name in ("demo", self._settings.camera):
             return name
         if name and name == self._begun_with:  # a clip goes by its file's name
             return self._settings.camera
-        known = ", ".join([*(camera.name for camera in cameras), "demo"])
+        known = ", ".join([*cameras, "demo"])
         raise NotFound(f"There is no camera {name!r}. There are: {known}.")
 
     def switch_sink(self, spec: str, on: bool) -> None:
