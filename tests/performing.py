@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from puppet.compose.label import make_label
+from puppet.compose.settings import LabelSettings
 from puppet.contract import Frame, Observation, Picture, SourceSilent
 from puppet.pipeline.generator import EngineSettings
 from tests.faces import face
@@ -191,3 +193,15 @@ class NoTracker:
 
     def close(self) -> None:
         pass
+
+
+def shows_label(rgb: Rgb, settings: LabelSettings | None = None) -> bool:
+    """Whether the opaque parts of the label are where they belong (a codec may have been there)."""
+    height, width = rgb.shape[:2]
+    label = make_label(settings or LabelSettings(), (width, height))
+    assert label is not None
+    ink = label.rgba[..., 3] > 200
+    seen = label.region(rgb)[ink].astype(float)
+    ought = label.rgba[..., :3][ink].astype(float)
+    # The pill lets 14 % of what is behind it through.
+    return float(np.abs(seen - ought).mean()) < 30
