@@ -13,7 +13,7 @@ from puppet.contract import Source, SourceError
 from puppet.flow import Clock
 from puppet.system import expanded
 
-__all__ = ["MeasuredSource", "open_source"]
+__all__ = ["MeasuredSource", "is_address", "open_source", "path_of"]
 
 
 class MeasuredSource(Source, Protocol):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from puppet.cli.failure import sentence
 from puppet.cli.show import console, show_event, show_result
+from puppet.contract import UserError
 
 if TYPE_CHECKING:
     from puppet.contract import Sink
@@ -45,7 +46,8 @@ def run_to_the_end(run: LiveRun, report: Path | None) -> Report:
             return run.run()
     except Exception as error:
         if report is not None and run.has_started:
-            write_json(report, {**run.report().as_dict(), "error": sentence(error)})
+            with suppress(UserError):  # the first error is the one to be told
+                write_json(report, {**run.report().as_dict(), "error": sentence(error)})
         raise
 
 
