@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.command import avatar_of, clip_of, clip_parser, give
 from benchmarks.environment import environment
+from benchmarks.floor import FRAMES, measure_floor
 from puppet.capture.played import Cue, PlayedSource, Recording
 from puppet.capture.video import video_recording
 from puppet.cli.options import parse_size
@@ -35,19 +36,23 @@ def retimed(recording: Recording[Frame], fps: float) -> Recording[Frame]:
 
 
 def measure(camera: Path, avatar: str, seconds: float, fps: float, look: Look) -> dict[str, Any]:
-    """One run with a null sink; the report with the environment it was made in."""
+    """One run with a null sink; the report with the environment it was made in, and how far its
+    age is above what the stages take without a loop around them."""
     around = environment()
     recording = retimed(video_recording(camera), fps)
     run = LiveRun(
         LiveSettings((avatar,), camera=str(camera), sinks=("null",), seconds=seconds, look=look),
         openers=Openers(source=lambda: PlayedSource(recording, loop=True)),
     )
-    report = run.run().as_dict()
+    result = run.run()
+    report, floor = result.as_dict(), measure_floor(camera, avatar, look, FRAMES)
     return {
         "benchmark": "loop",
         "camera": camera.name,
         "source_fps": fps,
         **report,
+        "floor_ms": floor.as_dict(),
+        "above_floor_ms": round(result.age_ms.p50 - floor.p50, 3),
         "environment": around,
     }
 
