@@ -159,9 +159,12 @@ def load_model(data: bytes, *, origin: str) -> onnx.ModelProto:
     except DecodeError as error:
         raise SpecMismatch(f"{origin} is not an ONNX file: {error}.") from error
     _check_contents(model, origin)
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.value_info[:]  # what the file says of its own sizes may be a lie
     try:
         onnx.checker.check_model(model)
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise SpecMismatch(f"{origin} is not a valid ONNX graph: {first_line}.") from error

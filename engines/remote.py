@@ -26,6 +26,7 @@ from engines.contract import (
     PortraitTensors,
     RuntimeInfo,
     RuntimeUnavailable,
+    reason,
 )
 from engines.kserve import CallFailed
 from engines.models import load_model_of
@@ -109,7 +110,7 @@ class RemoteWithLocal:
                 picture = self._remote.generate(image)
                 self._misses = max(0, self._misses - 1)
                 return picture
-            except EngineError as error:
+            except Exception as error:  # noqa: BLE001 (a library's edge)
                 self._missed(error)
         picture = self._local.generate(image)
         if self._local.info is not self.info and self._on_air_since is None:
@@ -139,7 +140,7 @@ class RemoteWithLocal:
         elif failure is not None and failure != self.why_local:
             self._say(failure)
 
-    def _missed(self, error: EngineError) -> None:
+    def _missed(self, error: Exception) -> None:
         """One late frame is forgiven, several in a short time are not; nor is anything else."""
         late = isinstance(error, CallFailed) and error.trouble == "late"
         self._misses += LATE_COUNTS if late else MISSES_ALLOWED
@@ -185,10 +186,10 @@ class RemoteWithLocal:
                     self._check(self._next_trial(this_round))
             except _Overtaken:
                 continue
-            except EngineError as error:
+            except Exception as error:  # noqa: BLE001 (a thread's and a library's edge)
                 with self._lock:
                     if self._round == this_round and not self._closed:
-                        self._failure = str(error)
+                        self._failure = reason(error)
                         self._not_before = time.monotonic() + self._retry_s
                         self._retry_s = self._next_pause()
                 continue

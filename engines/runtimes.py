@@ -47,8 +47,8 @@ def candidates() -> list[Candidate]:
     for way in ways():
         try:
             way.probe()
-        except RuntimeUnavailable as error:
-            found.append(Candidate(way.runtime, way.device, False, str(error)))
+        except Exception as error:  # noqa: BLE001 (a library's edge: each has errors of its own)
+            found.append(Candidate(way.runtime, way.device, False, reason(error)))
         else:
             found.append(Candidate(way.runtime, way.device, True, ""))
     return found

@@ -67,7 +67,7 @@ def usable_ways() -> list[Way]:
     found = []
     for way in ways():
         if way.automatic:
-            with suppress(RuntimeUnavailable):
+            with suppress(Exception):  # a library's edge; candidates() tells the reason
                 way.probe()
                 found.append(way)
     return found

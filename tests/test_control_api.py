@@ -171,6 +171,10 @@ def test_cameras_of_one_name_are_told_apart(up: Running, monkeypatch: pytest.Mon
         assert up.post("/api/camera", camera=name).status_code == 200
         up.until(lambda s, name=name: s["camera"] == name)
     assert opened == ["2", "0", "demo"]
+    up.studio._camera = "HD Webcam (2)"  # as --camera may name it
+    monkeypatch.setattr(twins_source := open_source("demo"), "name", "HD Webcam")
+    assert up.studio._listed_name(twins_source) == "HD Webcam (2)"
+    up.studio._camera = "demo"
 
 
 def test_a_run_that_still_starts_asks_for_patience(tmp_path: Path) -> None:

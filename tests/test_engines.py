@@ -395,6 +395,17 @@ class TestChoice:
         assert openvino.reason == "Odd: the plug-in is of another version"
         choice.generator.close()
 
+    def test_a_library_that_breaks_down_when_asked_is_not_here(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def break_down() -> None:
+            raise RuntimeError("plugins.xml is damaged")
+
+        monkeypatch.setattr("engines.runtime_openvino.available_devices", break_down)
+        reasons = {c.reason for c in candidates() if c.runtime == "openvino"}
+        assert reasons == {"RuntimeError: plugins.xml is damaged"}
+        assert "openvino" not in {way.runtime for way in usable_ways()}
+
     def test_a_torch_without_cuda_is_not_offered_for_a_gpu(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

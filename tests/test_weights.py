@@ -277,6 +277,19 @@ def _size_unknown(model: onnx.ModelProto) -> None:
     model.graph.initializer.append(helper.make_tensor("flat", TensorProto.INT64, [1], [-1]))
 
 
+def _size_claimed(model: onnx.ModelProto) -> None:
+    """As _size_unknown, in three dimensions that the file claims to be 1."""
+    _size_unknown(model)
+    *_, last = model.graph.node
+    last.input[0] = "first"
+    index = len(model.graph.node) - 1
+    model.graph.node.insert(index, helper.make_node("Slice", ["row", "from", "to"], ["first"]))
+    for name, value in (("from", 0), ("to", 3)):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], [value]))
+    claim = helper.make_tensor_value_info("any", TensorProto.FLOAT, [1, 1, 1])
+    model.graph.value_info.append(claim)
+
+
 def _deep_metadata(model: onnx.ModelProto) -> None:
     model.metadata_props[0].value = "[" * 4000
 
@@ -305,6 +318,7 @@ class TestHostileGraphs:
             (_other_output, "picture|valid"),
             (_many_nodes, "nodes"),
             (_size_unknown, "cannot be told beforehand"),
+            (_size_claimed, "'any' cannot be told beforehand"),
             (_deep_metadata, "damaged"),
         ],
     )

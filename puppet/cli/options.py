@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,6 +29,8 @@ def file_to_write(path: Path | None) -> Path | None:
         raise UserError(f"{path} cannot be written: that is a folder. Name a file in it.")
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path} cannot be written: there is no such folder. Make it first.")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise UserError(f"{path} cannot be written: no permission in that folder. Choose another.")
     return path
 
 

@@ -30,6 +30,12 @@ _INTERLEAVE_US = "1000000"
 """How long pictures wait in memory for sound that does not come (a microphone that has gone)."""
 
 
+def check_video_name(path: Path) -> None:
+    """Raises UserError for a name whose suffix is of no video that is written here."""
+    if path.suffix.lower() not in (".mp4", ".m4v", ".webm"):
+        raise UserError(f"a video is called NAME.mp4 or NAME.webm, not {path.name!r}")
+
+
 class VideoWriter:
     """H.264 (and AAC) in MP4, or VP8 (and Opus) in WebM, by the suffix. Used by one thread."""
 
@@ -54,13 +60,11 @@ class VideoWriter:
         import av
 
         self.path = path
-        suffix = path.suffix.lower()
-        if suffix not in (".mp4", ".m4v", ".webm"):
-            raise UserError(f"a video is called NAME.mp4 or NAME.webm, not {path.name!r}")
+        check_video_name(path)
         if width % 2 or height % 2:
             raise UserError(f"a video needs an even width and height, got {width}x{height}")
         self.part = _reserve(path)
-        webm = suffix == ".webm"
+        webm = path.suffix.lower() == ".webm"
         self._last_pts = -1
         self._end_s = 0.0
         self._frame_s = 1 / fps

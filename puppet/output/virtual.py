@@ -125,7 +125,7 @@ def explain(message: str, device: str | None, platform: str) -> str:
             f"{where} is a camera, not a virtual one that can be written to; "
             "see the list of `puppet devices`"
         )
-    if "format" in said:
+    if "format" in said or "configured" in said:
         return (
             f"{where} is set to another picture format by a program that has it open; close "
             f"that program, or load the module again ({message.strip()})"

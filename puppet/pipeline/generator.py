@@ -70,7 +70,8 @@ class GeneratorKeeper:
         self._events = events
         self._opener = opener
         self._tensors_for: TensorsFor | None = None
-        self._broken: list[str] = []
+        self._broken: list[tuple[str, bool]] = []
+        """(runtime, whether on the processor): a runtime may fail on a GPU and run on the CPU."""
         self.fallbacks: list[str] = []
         self._generator = self._open(settings.runtime, settings.device)
         self._tell()
@@ -82,7 +83,7 @@ class GeneratorKeeper:
     @property
     def leaves_a_core(self) -> bool:
         """Whether something else can compute beside it without the two slowing each other."""
-        if not self._generator.info.device.lower().startswith("cpu"):  # some say CPU, some cpu
+        if not _is_cpu(self._generator.info.device):
             return True
         return (self._settings.threads or default_threads()) < available_cores()
 
@@ -174,18 +175,22 @@ class GeneratorKeeper:
 
     def _replace(self, failure: Exception) -> None:
         """Opens the next runtime that takes this portrait, or raises EngineFailed."""
-        self._broken.append(self._generator.info.runtime)
+        self._broken.append((self._generator.info.runtime, _is_cpu(self._generator.info.device)))
         was = self.describe()
         with contextlib.suppress(Exception):  # what has failed may fail to close
             self._generator.close()
         for runtime, device in self._others():
-            try:
-                self._generator = self._open(runtime, device)
-                if self._tensors_for is not None:
-                    self._generator.set_portrait(self._tensors_for(self._generator.spec))
-            except Exception as error:  # noqa: BLE001 (a library's edge)
-                _log.info("%s on %s cannot take over: %s", runtime, device, reason(error))
-                continue
+            with contextlib.ExitStack() as on_failure:
+                try:
+                    opened = self._open(runtime, device)
+                    on_failure.callback(opened.close)
+                    if self._tensors_for is not None:
+                        opened.set_portrait(self._tensors_for(opened.spec))
+                except Exception as error:  # noqa: BLE001 (a library's edge)
+                    _log.info("%s on %s cannot take over: %s", runtime, device, reason(error))
+                    continue
+                on_failure.pop_all()
+            self._generator = opened
             self._told, self._because = self._generator.info, self._why_not()
             told = f"{was} failed ({reason(failure)}); {self.describe()} took over."
             self.fallbacks.append(told)
@@ -200,5 +205,10 @@ class GeneratorKeeper:
         from engines.runtimes import candidates
 
         for candidate in candidates():
-            if candidate.available and candidate.runtime not in self._broken:
+            on = candidate.runtime, _is_cpu(candidate.device)
+            if candidate.available and on not in self._broken:
                 yield candidate.runtime, candidate.device
+
+
+def _is_cpu(device: str) -> bool:
+    return device.lower().startswith("cpu")  # some say CPU, some cpu

@@ -193,7 +193,8 @@ class LiveRun:
                 self._tracking_fails = True
                 log.info("The tracker fails.", exc_info=True)
                 told = f"The tracker fails ({type(error).__name__}: {error}); the portrait rests."
-                self._tally.warnings.append(told)
+                if told not in self._tally.warnings:
+                    self._tally.warnings.append(told)
                 self.events.tell("tracking-failed", told)
             return Observation(None, frame.captured_at_ns, frame.index)
         self._tracking_fails = False

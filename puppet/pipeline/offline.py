@@ -16,7 +16,7 @@ from puppet.capture import MeasuredSource, is_address, open_source, path_of
 from puppet.capture.live import LiveSource
 from puppet.contract import Frame, Observation, SourceSilent, Tracker, UserError
 from puppet.flow import AgeStats
-from puppet.output.video import VideoWriter
+from puppet.output.video import VideoWriter, check_video_name
 from puppet.pipeline.cast import Cast
 from puppet.pipeline.driver import Driver
 from puppet.pipeline.events import Events
@@ -63,6 +63,7 @@ def render(
     if engine.precision == "auto":  # there is time, and the same clip gives the same video
         engine = replace(engine, precision="exact")
     set_opencv_threads()
+    check_video_name(settings.out)
     spare_driver(settings.driver, settings.out)
     opened = open_together(
         {

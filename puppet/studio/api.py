@@ -225,11 +225,13 @@ def _add_picture(app: FastAPI, studio: Studio) -> None:
         )
         return m.Done()
 
+    one_at_a_time = anyio.CapacityLimiter(1)  # each may take some hundred megabytes
+
     @app.post(BACKGROUND_PATH, tags=["picture"])
     async def background_picture(request: Request) -> m.Done:
         """The body is a picture to stand behind the person."""
         body = await request.body()
-        image = await anyio.to_thread.run_sync(read_background, body)
+        image = await anyio.to_thread.run_sync(read_background, body, limiter=one_at_a_time)
         studio.set_background(Background("image", image=image))
         return m.Done()
 

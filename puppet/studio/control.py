@@ -258,7 +258,7 @@ class Studio:
         if self._camera == "demo":
             return "demo"
         alike = {n: c for n, c in self.cameras().items() if c.name == source.name}
-        chosen = [n for n, c in alike.items() if self._camera in (str(c.index), c.path)]
+        chosen = [n for n, c in alike.items() if self._camera in (n, str(c.index), c.path)]
         return next(iter([*chosen, *alike]), source.name)
 
     def _camera_spec(self, name: str) -> str | None:

@@ -193,7 +193,11 @@ async function start() {
       else if (message.type === "event") hear(message);
       else say("Starting…");
     },
-    lost() { say("The connection is lost; trying again.", true); },
+    lost() {
+      say("The connection is lost; trying again.", true);
+      // A server that was started anew may want another token: the gate asks for it.
+      get("/api/avatars").catch((error) => { if (error.status === 401) location.reload(); });
+    },
     open() { say(""); },
   });
   startPreview();
@@ -205,10 +209,10 @@ async function enter() {
     if (!takeToken()) throw new Refused(401, "");
     await start();
   } catch (error) {
+    $("gate").hidden = !$("main").hidden;
+    $("gate-error").textContent = error.message;
     if (!(error instanceof Refused) || error.status !== 401) throw error;
     setToken(null);
-    $("gate").hidden = false;
-    $("gate-error").textContent = error.message;
     $("gate-token").focus();
   }
 }
