@@ -380,7 +380,7 @@ def test_tracking_runs_beside_the_generator_only_where_a_core_is_left(
 
 
 def test_when_no_runtime_is_left_the_run_ends_with_the_reason(avatar: Path) -> None:
-    run, kept, _ = scripted(avatar, moving_faces(40), opener=failing_after(3, fails_for=99))
+    run, kept, _ = scripted(avatar, moving_faces(300), opener=failing_after(3, fails_for=99))
     with pytest.raises(EngineFailed, match="no other runtime can take over"):
         run.run()
     assert kept.closed
