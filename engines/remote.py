@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.contract import (
-    EngineError,
     Generator,
     GeneratorSpec,
     LandmarkImage,
@@ -149,7 +148,7 @@ class RemoteWithLocal:
         steady = time.monotonic() - (self._on_air_since or 0.0) > STEADY_S
         self._retry_s = self._first_retry_s if steady else self._next_pause()
         self._go_local(pause_s=self._retry_s)
-        self._say(f"The link to the server is too slow: {error}" if late else str(error))
+        self._say(f"The link to the server is too slow: {error}" if late else reason(error))
 
     def _go_local(self, *, pause_s: float) -> None:
         """The local one is on air; after the pause the remote one may try again."""
@@ -252,7 +251,7 @@ def open_remote(
     try:
         graph = load_model_of(local.spec.tier, weights=weights, onnx=onnx).generator("f32")
         remote = RemoteGenerator(graph, server, deadline_s=deadline_s)
-    except EngineError:
+    except Exception:
         local.close()
         raise
     return RemoteWithLocal(local, remote)
