@@ -436,7 +436,7 @@ def test_lost_device_is_waited_for_and_comes_back() -> None:
 
     source = LiveSource("cam", FaultyFeed(5, log), connect, retry_s=0.01)
     read, said = read_until_silent(source, 0.2)
-    assert said == "no picture from cam for 0.2 s: not plugged in"
+    assert said == "no picture from cam for 0.2 s: pulled out (trying again: not plugged in)"
     assert log == ["closed"]
     there.set()
     again = source.read(5.0)

@@ -20,6 +20,7 @@ from puppet.cli import main as program
 from puppet.cli.failure import INTERRUPTED, MENDABLE, UNEXPECTED, guarded
 from puppet.cli.options import parse_size, size_for
 from puppet.contract import UserError
+from puppet.pipeline.live import LiveRun
 from tests.performing import (
     driver_frames,
     make_avatar,
@@ -408,6 +409,23 @@ def hello() -> None:
 def single(times: int = 1) -> None:
     """A function as a command."""
     print("twice" if times == 2 else "once")
+
+
+def test_a_demo_that_is_ended_at_once_says_that_there_is_no_video(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = LiveRun.start
+
+    def ended_at_once(run: LiveRun) -> None:
+        run.stop()
+        begin(run)
+
+    monkeypatch.setattr(LiveRun, "start", ended_at_once)
+    assert puppet("demo", "--out", str(tmp_path / "demo.mp4")) == 0
+    assert "There is no video: the demo was ended before its first picture." in (
+        capsys.readouterr().out.replace("\n", " ")
+    )
+    assert not list(tmp_path.glob("*.mp4*"))
 
 
 def test_demo_writes_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,9 +257,10 @@ def test_seconds_end_the_run(avatar: Path) -> None:
 def test_a_silent_source_is_told_and_bridged_and_taken_up_again(avatar: Path) -> None:
     steps = [*moving_faces(10), 1.6, *moving_faces(10)]
     run, kept, told = scripted(avatar, steps)
-    run.run()
+    report = run.run()
     assert kinds(told).count("source-silent") == 1
     assert kinds(told).count("source-back") == 1
+    assert report.face_lost_frames == 0  # no frame came without a face: none came
     bridging = np.diff([picture.index for picture in kept.pictures]) == 0
     assert bridging.sum() >= 4  # the portrait went on by itself in between
 

@@ -120,11 +120,12 @@ class LiveSource:
             feed = self._wait_for_return(stop)
 
     def _wait_for_return(self, stop: threading.Event) -> Feed | None:
+        cause = self.lost
         while not stop.wait(self._retry_s):
             try:
                 feed = self._connect()
             except SourceError as error:
-                self.lost = str(error)
+                self.lost = f"{cause} (trying again: {error})"
                 continue
             self.reconnects += 1
             self.size, self.fps_nominal = feed.size, feed.fps_nominal

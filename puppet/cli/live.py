@@ -10,7 +10,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from puppet.cli.failure import sentence
-from puppet.cli.show import console, show_event, show_result
+from puppet.cli.keys import terminal_keys
+from puppet.cli.show import console, show_event, show_keys, show_result
 from puppet.contract import UserError
 
 if TYPE_CHECKING:
@@ -42,13 +43,26 @@ def run_to_the_end(run: LiveRun, report: Path | None) -> Report:
     from puppet.pipeline.report import write_json
 
     try:
-        with on_signals(run.stop):
+        with on_signals(run.stop), terminal_keys(_key_of(run)):
             return run.run()
     except Exception as error:
         if report is not None and run.has_started:
             with suppress(UserError):  # the first error is the one to be told
                 write_json(report, {**run.report().as_dict(), "error": sentence(error)})
         raise
+
+
+def _key_of(run: LiveRun) -> Callable[[str], None]:
+    """The preview's keys for the terminal, where `?` prints them."""
+    from puppet.pipeline.actions import KEY_LINES
+
+    def press(key: str) -> None:
+        if key == "?":
+            show_keys(console(), KEY_LINES)
+        else:
+            run.commands.press(key)
+
+    return press
 
 
 @contextmanager

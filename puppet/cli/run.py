@@ -120,7 +120,8 @@ def run(
     """Drive an avatar live with your webcam.
 
     Look straight ahead for the first second: that calibrates your neutral face.
-    Keys in the preview window: ? lists them. Ctrl-C ends; recordings are complete and playable.
+    Keys, in the preview window and in this terminal: ? lists them. Ctrl-C ends; recordings are
+    complete and playable.
     """
     from puppet.cli.live import play
     from puppet.contract import UserError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ OFFLINE_NOTES = {"capture": "decode a frame", "send": "encode the picture"}
 SHOWN = frozenset(
     {
         "output",
+        "calibrating",
         "calibrated",
         "avatar",
         "paused",
@@ -57,6 +59,13 @@ def show_event(out: Console, event: Event) -> None:
         out.print(f"[yellow]![/yellow] {escape(event.message)}", soft_wrap=True)
     elif event.kind in SHOWN:
         out.print(f"[dim]-[/dim] {escape(event.message)}", soft_wrap=True)
+
+
+def show_keys(out: Console, lines: Sequence[str]) -> None:
+    """The keys of a run; each line is a key, a tab and what it does."""
+    for line in lines:
+        key, what = line.split("\t")
+        out.print(f"  [bold]{escape(key):>5}[/bold]  {escape(what)}", soft_wrap=True)
 
 
 def show_report(out: Console, report: Report) -> None:

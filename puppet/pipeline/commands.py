@@ -138,7 +138,7 @@ KEYS: Mapping[str, tuple[Command, str]] = {
     "q": (Quit(), "quit"),
     "?": (ShowKeys(), "show or hide this list"),
 }
-"""Keys of the preview: what they do, and the line that `?` shows for them."""
+"""Keys of the preview and of the terminal: what they do, and the line that `?` shows for them."""
 
 
 class CommandQueue:
@@ -166,7 +166,7 @@ class CommandQueue:
             return True
 
     def press(self, key: str) -> None:
-        """A key of the preview window; one without a meaning does nothing."""
+        """A key of the preview window or the terminal; one without a meaning does nothing."""
         if key in KEYS:
             self.put(KEYS[key][0])
 

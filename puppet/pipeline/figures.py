@@ -33,7 +33,7 @@ def report_of(parts: Parts, slots: Slots, tally: Tally, times: StageTimes) -> Re
         fallbacks=tuple(parts.generator.fallbacks),
         avatar=performer.role.avatar.name,
         size=performer.size,
-        face_lost_frames=performer.face_lost_frames,
+        face_lost_frames=tally.face_lost_frames,
         first_picture_s=tally.first_picture_s,
         warnings=tuple(tally.warnings),
         label=label_line(performer.label),

@@ -85,6 +85,7 @@ def render(
             settings, source, performer, observations, times, show, is_over
         )
         seconds = (time.perf_counter_ns() - began_ns) / 1e9
+        faceless = sum(each.landmarks is None for each in observations[:written])
         return Report(
             frames_in=len(observations),
             frames_out=written,
@@ -98,9 +99,9 @@ def render(
             fallbacks=tuple(generator.fallbacks),
             avatar=role.avatar.name,
             size=performer.size,
-            face_lost_frames=performer.face_lost_frames,
+            face_lost_frames=faceless,
             first_picture_s=(first_ns - began_ns) / 1e9,
-            warnings=_warnings(settings, performer, written, len(observations), missing, video),
+            warnings=_warnings(settings, faceless, written, len(observations), missing, video),
             label=label_line(performer.label),
             video=video,
         )
@@ -214,7 +215,7 @@ def _missing(source: MeasuredSource, observations: list[Observation]) -> str | N
 
 
 def _warnings(
-    settings: RenderSettings, performer: Performer, written: int, frames: int,
+    settings: RenderSettings, faceless: int, written: int, frames: int,
     missing: str | None, video: Path,
 ) -> tuple[str, ...]:  # fmt: skip
     found = [] if missing is None else [missing]
@@ -225,7 +226,7 @@ def _warnings(
         )
     if settings.audio and is_address(settings.driver):
         found.append("sound is carried over from files only: download the clip to have it")
-    share = performer.face_lost_frames / written
+    share = faceless / written
     if share > 0.1:
         found.append(f"no face was found in {share:.0%} of the frames; the portrait rests there")
     return tuple(found)

@@ -42,7 +42,6 @@ class Performer:
         self.driver = driver
         self.paused = False
         self.panicking = False
-        self.face_lost_frames = 0
         self._generator = generator
         self._compose = compose
         self._events = events
@@ -161,8 +160,6 @@ class Performer:
 
     def _perform(self, observation: Observation) -> Picture:
         since = time.perf_counter_ns()
-        if observation.landmarks is None:
-            self.face_lost_frames += 1
         neutral = self.driver.calibrate(observation)
         if neutral is not None:
             said = f"Calibrated on your neutral face (fit {neutral.score:.0%})."

@@ -14,6 +14,8 @@ class Tally:
         """When the first picture was handed to the outputs."""
         self.ended_ns: int | None = None
         self.frames_out = 0
+        self.face_lost_frames = 0
+        """Of the frames that came in, those without a face."""
         self.silent = False
         """The source has sent nothing for a while."""
         self.warnings: list[str] = []

@@ -73,6 +73,7 @@ class Work:
 
     def _picture_of(self, observation: Observation) -> Picture:
         self._last_index = observation.index
+        self._tally.face_lost_frames += observation.landmarks is None
         self._parts.tracking.note(observation)
         picture = self._parts.performer.perform(observation)
         neutral = self._parts.performer.driver.take_new_neutral()
