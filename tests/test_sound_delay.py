@@ -36,8 +36,8 @@ def test_the_delay_is_set(obs: Obs) -> None:
 
 
 def test_a_client_made_for_obs_is_content_with_the_stand_in() -> None:
-    """OBS itself does not run in tests. That the stand-in speaks as OBS does is vouched for by a
-    client that others wrote for OBS; without its word the tests here would only agree with us."""
+    """OBS itself is in `test_obs.py`, where it is installed. That the stand-in speaks as OBS does
+    is vouched for by a client that others wrote for OBS."""
     program = Obs(subscribed=False)
     with serving(program.talk) as port:
         client = ReqClient(host="127.0.0.1", port=port, password=PASSWORD, timeout=5)
