@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
@@ -29,9 +30,8 @@ from calibrate.cuts import (
 )
 from calibrate.data import WINDOW, PairDataset, as_sample, open_cache, window_around
 from calibrate.expression import imagined_expression
-from calibrate.losses import (
-    windows,
-)
+from calibrate.losses import windows
+from calibrate.precision import bf16_is_quicker
 from engines.network import Network
 from engines.weights import write_weights
 from puppet.draw import DRAW_STYLE, coarse_motion, picture_coordinates
@@ -39,6 +39,8 @@ from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, RIGHT_LID_PAIRS, mean_f
 from puppet.track import find_faces
 
 torch.set_num_threads(1)
+BF16 = bf16_is_quicker(torch.device("cpu"))
+"""Where a processor emulates it, a step takes ten times as long."""
 
 
 @pytest.fixture(scope="session")
@@ -114,18 +116,19 @@ def test_overfits_one_clip(cache: Path) -> None:
     batch = train.to_device(torch.utils.data.default_collate(pairs), torch.device("cpu"))
     torch.manual_seed(1)
     run = train.Run(train.Recipe(rate=2e-3, warmup=1), torch.device("cpu"), perceptual=None)
-    losses = []
-    for _ in range(60):
-        _, _, terms = run.learn(batch, torch.autocast("cpu", torch.bfloat16))
-        losses.append(float(terms["l1"].detach()))
+    mixed = torch.autocast("cpu", torch.bfloat16) if BF16 else nullcontext()
     # Untrained, the network is the coarse warp and a faint mask: that is what it must leave behind.
-    assert min(losses[-4:]) < 0.75 * losses[0]
+    losses: list[float] = []
+    while len(losses) < 60 and (not losses or losses[-1] >= 0.75 * losses[0]):
+        _, _, terms = run.learn(batch, mixed)
+        losses.append(float(terms["l1"].detach()))
+    assert losses[-1] < 0.75 * losses[0], losses
 
 
 @pytest.mark.slow
 def test_resumes_bit_for_bit(cache: Path, tmp_path: Path) -> None:
     # Which precision is quicker is measured: two runs on a busy machine may find differently.
-    more = ("--adversarial-from", "1", "--sources", "2", "--bf16")
+    more = ("--adversarial-from", "1", "--sources", "2", "--bf16" if BF16 else "--no-bf16")
     train.main(arguments(cache, tmp_path / "whole", "--max-steps", "4", *more))
     train.main(arguments(cache, tmp_path / "parts", "--max-steps", "2", *more))
     # Another process goes on: nothing may depend on what the first one still had in memory.
