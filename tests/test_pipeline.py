@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -20,8 +20,9 @@ from engines.contract import EngineFailed, Generator
 from engines.parity import compare, reference_images, reference_portrait_arrays
 from engines.runtimes import open_generator
 from engines.takeover import TakeoverGenerator
-from puppet.compose.settings import ComposeSettings, LabelSettings
+from puppet.compose.settings import Background, ComposeSettings, LabelSettings
 from puppet.contract import Observation, SinkError, SourceError, UserError
+from puppet.pipeline.cast import Cast
 from puppet.pipeline.commands import (
     Adjust,
     CommandQueue,
@@ -56,6 +57,7 @@ from tests.performing import (
 )
 
 LOOK = Look(engine=QUICK)
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,15 @@ def scripted(
     told: list[Event] = []
     run.events.listen(told.append)
     return run, kept, told
+
+
+def until(found: Callable[[], T | None], seconds: float = 20.0) -> T:
+    """Waits for something another thread makes."""
+    end = time.monotonic() + seconds
+    while (thing := found()) is None:
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+    return thing
 
 
 def kinds(told: list[Event]) -> list[str]:
@@ -539,6 +550,24 @@ def test_avatars_are_switched_while_running(avatar: Path, tmp_path: Path) -> Non
     assert "avatar" in kinds(told)
     failure = next(e.message for e in told if e.kind == "avatar-failed")
     assert "nobody of that name" in failure
+
+
+def test_scenes_of_resting_avatars_follow_a_change_of_background(
+    avatar: Path, tmp_path: Path
+) -> None:
+    cast = Cast((str(avatar),))
+    first = cast.current
+    cast.ask(str(make_avatar(tmp_path, "other")))
+    other = until(cast.take)
+    green = ComposeSettings(background=Background("colour", colour=(0, 177, 64)))
+    cast.stage(green)
+    assert until(lambda: first.compositor_for(green)).settings == green
+    assert other.compositor_for(green) is None  # who is on is set by the backstage
+    blurred = ComposeSettings(background=Background("blur"))
+    cast.stage(green)
+    cast.stage(blurred)
+    assert until(lambda: first.compositor_for(blurred)).settings == blurred
+    cast.close()
 
 
 def test_quit_ends_the_run(avatar: Path) -> None:

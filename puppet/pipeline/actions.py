@@ -113,6 +113,7 @@ class Actions:
         """Puts on what was asked for earlier and is loaded by now."""
         for name, error in self._parts.cast.take_failures():
             self._events.tell("avatar-failed", f"{name} cannot be shown: {error}")
+        self._parts.cast.stage(self._parts.performer.scene_settings)
         role = self._parts.cast.take()
         if role is not None:
             self._parts.performer.switch(role)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,25 @@ class Cast:
         if waiting:
             self._load(waiting)
 
+    def stage(self, compose: ComposeSettings) -> None:
+        """Sets the scenes of the roles that are not on for `compose`, beside the loop, so that a
+        switch after a change of background finds them. Cheap when nothing has changed."""
+        if compose is self._compose:
+            return
+        self._compose = compose
+        waiting = [role for role in self._resting() if role.compositor_for(compose) is None]
+        if not waiting:
+            return
+
+        def body(stop: threading.Event) -> None:
+            for role in waiting:
+                if stop.is_set() or self._compose is not compose:  # a newer wish does it again
+                    return
+                with suppress(PuppetError, OSError, ValueError, MemoryError):  # told when it is on
+                    role.make_compositor(compose)
+
+        self._beside("scenes", body)
+
     def ask(self, name: str) -> None:
         """Wants `name` next; `take` gives it once it is ready."""
         with self._lock:
@@ -134,6 +154,11 @@ class Cast:
             failed, self._failed = self._failed, []
         return failed
 
+    def _resting(self) -> list[Role]:
+        """The roles that are ready and not on."""
+        with self._lock:
+            return [role for name, role in self._roles.items() if name != self._current]
+
     def close(self) -> None:
         for loader in self._loaders:
             loader.join(1.0)
@@ -145,7 +170,12 @@ class Cast:
                     return
                 self._load_one(name)
 
-        self._loaders.append(Worker("avatars", body).start())
+        self._beside("avatars", body)
+
+    def _beside(self, name: str, body: Callable[[threading.Event], None]) -> None:
+        """Runs `body` on a thread; those that have ended are forgotten."""
+        going = [loader for loader in self._loaders if not loader.stopping.is_set()]
+        self._loaders = [*going, Worker(name, body).start()]
 
     def _load_one(self, name: str) -> None:
         try:

@@ -116,6 +116,11 @@ class Performer:
         return self._role
 
     @property
+    def scene_settings(self) -> ComposeSettings:
+        """Of the scene that is on: wishes that are not set yet are not in it."""
+        return self._compositor.settings
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the pictures."""
         return self._compose.size
