@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engines.contract import EngineFailed, RuntimeUnavailable
 
 _THREAD_LOCAL_CAPTURE = 1
+_NON_BLOCKING = 1
 
 
 class Device:
@@ -27,16 +28,19 @@ class Device:
         except OSError as error:
             raise RuntimeUnavailable("No NVIDIA driver was found (libcuda).") from error
         self._device = ctypes.c_int()
-        self._call("cuInit", 0)
-        self._call("cuDeviceGet", ctypes.byref(self._device), 0)
-        self._context = ctypes.c_void_p()
-        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
-        self._call("cuCtxSetCurrent", self._context)
-        self._stream = ctypes.c_void_p()
-        self._call("cuStreamCreate", ctypes.byref(self._stream), 1)
+        self._context, self._stream = ctypes.c_void_p(), ctypes.c_void_p()
         self._on_device: list[ctypes.c_uint64] = []
         self._pinned: list[ctypes.c_void_p] = []
         self._graphs: list[ctypes.c_void_p] = []
+        self._call("cuInit", 0)
+        self._call("cuDeviceGet", ctypes.byref(self._device), 0)
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
+        try:
+            self._call("cuCtxSetCurrent", self._context)
+            self._call("cuStreamCreate", ctypes.byref(self._stream), _NON_BLOCKING)
+        except EngineFailed:
+            self.close()
+            raise
 
     @property
     def stream(self) -> int:
@@ -109,17 +113,19 @@ class Device:
         self._call("cuGraphLaunch", executable, self._stream)
 
     def close(self) -> None:
-        """Frees graphs, memory, the stream and the context; idempotent."""
+        """Frees graphs, memory, the stream and the context; idempotent. Never raises: after an
+        error of the GPU every call may fail, and the first error is the one to be told."""
         if not self._context:
             return
-        self.make_current()
+        self._api.cuCtxSetCurrent(self._context)
         for executable in self._graphs:
             self._api.cuGraphExecDestroy(executable)
         for address in self._on_device:
             self._api.cuMemFree_v2(address)
         for pinned in self._pinned:
             self._api.cuMemFreeHost(pinned)
-        self._api.cuStreamDestroy_v2(self._stream)
+        if self._stream:
+            self._api.cuStreamDestroy_v2(self._stream)
         self._api.cuDevicePrimaryCtxRelease_v2(self._device)
         self._graphs.clear()
         self._on_device.clear()

@@ -152,7 +152,9 @@ class TensorRtGenerator:
         if module != RTX:
             return self._engine.create_execution_context()
         config = self._engine.create_runtime_config()
-        compiled = config.create_runtime_cache()
+        compiled = None if config is None else config.create_runtime_cache()
+        if compiled is None:
+            return None
         key = CacheKey(
             graph.sha256, "jit", module, trt.__version__, (gpu.architecture, gpu.name), graph.body
         )

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from engines.contract import RuntimeUnavailable
+from engines.contract import EngineFailed, RuntimeUnavailable
+from engines.cuda import Device
 from engines.nvidia import Gpu, check_driver, find_gpu
 
 
@@ -50,3 +51,35 @@ def test_a_build_for_a_newer_cuda_than_the_driver_s_is_said(
         check_driver(old, "tensorrt_rtx")
     check_driver(Gpu("RTX 3060", (8, 6), (13, 0)), "tensorrt_rtx")
     check_driver(old, "tensorrt")  # another package, not installed
+
+
+class FailingDriver:
+    """A driver whose calls succeed but for one; it notes what was taken and what was freed."""
+
+    def __init__(self, failing: str) -> None:
+        self._failing = failing
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> int:
+            self.called.append(name)
+            if name == self._failing:
+                return 2
+            if name == "cuDevicePrimaryCtxRetain":
+                arguments[0]._obj.value = 7
+            return 0
+
+        return call
+
+
+@pytest.mark.parametrize("failing", ["cuCtxSetCurrent", "cuStreamCreate"])
+def test_a_gpu_that_gives_no_stream_is_let_go(
+    failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory: another runtime may need what is left."""
+    driver = FailingDriver(failing)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    with pytest.raises(EngineFailed, match=rf"{failing}.*CUDA error 2"):
+        Device()
+    assert driver.called[-1] == "cuDevicePrimaryCtxRelease_v2"
+    assert "cuStreamDestroy_v2" not in driver.called
