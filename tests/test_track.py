@@ -304,6 +304,7 @@ def test_the_newer_tracker_follows_one_of_two_faces(tasks_tracker: Tracker) -> N
 
 
 def test_landmarks_survive_the_wire_form() -> None:
+    pytest.importorskip("mediapipe.framework", reason="the tracker of Python 3.10 to 3.12")
     from mediapipe.framework.formats import landmark_pb2
 
     from puppet.track.solutions import landmarks_from_message
