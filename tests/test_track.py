@@ -123,7 +123,7 @@ def test_the_terminal_stays_clean() -> None:
         "t = open_tracker()\n"
         "for i in range(3): assert t.track(Frame(data.astronaut(), i, i)).landmarks is not None\n"
         "assert find_faces(data.astronaut())\n"
-        "os.write(2, b'a real message')\n"
+        "t.close()\nos.write(2, b'a real message')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -96,9 +95,6 @@ class TasksMesh:
                 raise TrackerError(
                     f"MediaPipe could not open the face model {model_path()}: {error}"
                 ) from error
-        # Also when the program ends without a close: the library would write of its own trouble
-        # with that, after its modules have gone.
-        self._end = weakref.finalize(self, self._landmarker.close)
 
     def find(self, rgb: Rgb, time_ns: int) -> list[Landmarks]:
         if self._landmarker is None:
@@ -133,5 +129,6 @@ class TasksMesh:
         return self._landmarker.detect_for_video(image, self._last_ms).face_landmarks
 
     def close(self) -> None:
-        self._landmarker = None
-        self._end()
+        landmarker, self._landmarker = self._landmarker, None
+        if landmarker is not None:
+            landmarker.close()
