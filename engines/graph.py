@@ -168,11 +168,16 @@ def load_model(data: bytes, *, origin: str) -> onnx.ModelProto:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise SpecMismatch(f"{origin} is not a valid ONNX graph: {first_line}.") from error
-    known = {value.name: value for value in inferred.graph.value_info}
+    shapes = {value.name: value.type.tensor_type for value in inferred.graph.value_info}
     results = {name for node in model.graph.node for name in node.output if name}
     for name in sorted(results - {value.name for value in model.graph.output}):
-        dimensions = known[name].type.tensor_type.shape.dim if name in known else []
-        if name not in known or not all(d.HasField("dim_value") for d in dimensions):
+        found = shapes.get(name)
+        # From 1.23 on a tensor of unknown rank is listed too, without a shape.
+        if (
+            found is None
+            or not found.HasField("shape")
+            or not all(d.HasField("dim_value") for d in found.shape.dim)
+        ):
             raise SpecMismatch(f"{origin}: the size of tensor {name!r} cannot be told beforehand.")
     for value in inferred.graph.value_info:
         elements = math.prod(d.dim_value for d in value.type.tensor_type.shape.dim)
