@@ -133,7 +133,7 @@ def test_no_driver_pixel_in_any_sink_and_a_label_in_all(avatar: Path, tmp_path: 
     pages: list[bytes] = []
     run = LiveRun(
         LiveSettings((str(avatar),), sinks=(f"file:{video}", "mjpeg:0", "null"), look=LOOK),
-        openers=Openers(source=lambda: Script(steps), sinks=(kept,)),
+        openers=Openers(source=lambda: Script(steps, 1 / 15), sinks=(kept,)),
     )
     told: list[Event] = []
     run.events.listen(told.append)
@@ -141,7 +141,10 @@ def test_no_driver_pixel_in_any_sink_and_a_label_in_all(avatar: Path, tmp_path: 
     mjpeg = next(s for s in run.fan_out.sinks if s.name.startswith("mjpeg"))
     watcher = threading.Thread(target=_watch, args=(mjpeg, pages), daemon=True)
     watcher.start()
-    while not ("face-lost" in kinds(told) and len(kept.pictures) > 60) and not run.wait(0.02):
+    while "face-lost" not in kinds(told) and not run.wait(0.02):
+        pass
+    before = len(kept.pictures)
+    while len(kept.pictures) < before + 10 and not run.wait(0.02):
         pass
     run.commands.put(Panic(True))
     while not run.wait(0.2):
@@ -152,8 +155,8 @@ def test_no_driver_pixel_in_any_sink_and_a_label_in_all(avatar: Path, tmp_path: 
 
     recorded = read_clip(video)
     streamed = _decoded(pages)
-    assert len(kept.pictures) > 50
-    assert len(recorded) > 30
+    assert len(kept.pictures) > before > 20
+    assert len(recorded) > 20
     assert len(streamed) > 3
     assert report.frames_in > 40
     assert {"tracked", "face-lost", "panic"} <= set(kinds(told))
@@ -226,7 +229,8 @@ def test_a_run_reports_what_happened(avatar: Path, tmp_path: Path) -> None:
     times = [picture.captured_at_ns for picture in kept.pictures]
     assert times == sorted(times)
     assert {"started", "first-picture", "calibrated", "source-ended"} <= set(kinds(told))
-    assert len(read_clip(tmp_path / "a.mp4")) > 30
+    sent = next(s["sent"] for s in content["sinks"] if s["name"].startswith("file"))
+    assert len(read_clip(tmp_path / "a.mp4")) == sent > 10
 
 
 def test_a_slow_generator_drops_frames_and_does_not_queue_them(avatar: Path) -> None:
@@ -284,7 +288,8 @@ def test_the_error_of_a_source_ends_the_run_and_the_file_is_finished(
     with pytest.raises(SourceError, match="the cable is cut"):
         run.run()
     assert kept.closed
-    assert len(read_clip(tmp_path / "a.mp4")) >= 8
+    sent = next(s.sent for s in run.report().sinks if s.name.startswith("file"))
+    assert len(read_clip(tmp_path / "a.mp4")) == sent > 4
 
 
 def failing_after(pictures: int, fails_for: int = 1) -> Callable[..., Generator]:
