@@ -270,6 +270,24 @@ def test_best_neutral_finds_the_resting_second() -> None:
         best_neutral([seen(None, 0)])
 
 
+def test_best_neutral_is_the_first_of_several_as_good() -> None:
+    """Two calm seconds, the later one calmer by what a tracker's noise makes: not decisive."""
+    shaking = [seen(face(turn=(0, 0.002 * (i % 2), 0)), 50 * i) for i in range(20)]
+    moving = [seen(face(turn=(0, 0.3, 0), mouth_open=0.2), 1000 + 50 * i) for i in range(20)]
+    still = [seen(face(centre=(300, 230)), 2000 + 50 * i) for i in range(21)]
+    assert best_neutral(shaking + moving + still).pose.translation[0] == pytest.approx(
+        best_neutral(shaking).pose.translation[0], abs=1e-3
+    )
+
+
+def test_one_calm_frame_at_the_end_is_no_second() -> None:
+    talking = [seen(face(mouth_open=0.03 * (i % 4), turn=(0, 0.1, 0)), 50 * i) for i in range(40)]
+    last = seen(face(centre=(300, 230)), 2000)
+    found, without = best_neutral([*talking, last]), best_neutral(talking)
+    assert found.score == pytest.approx(without.score, rel=0.1)
+    assert found.pose.translation[0] == pytest.approx(without.pose.translation[0], abs=1e-2)
+
+
 def test_profiles_come_back_and_broken_ones_say_what_to_do(tmp_path: Path) -> None:
     neutral = average_neutral([face(turn=(0.1, 0.2, 0))])
     assert load_profile(tmp_path, "ada", "Cam 1") is None

@@ -26,6 +26,8 @@ MIN_FRAMES = 8
 REST_LIP_GAP = 0.04
 """Lip gap, in mouth widths, up to which a mouth counts as at rest."""
 PROFILE_VERSION = 1
+_AS_GOOD = 0.95
+"""Scores within this share of the best count as equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,15 @@ def average_neutral(faces: list[Landmarks]) -> DriverNeutral:
 
 
 def best_neutral(observations: list[Observation]) -> DriverNeutral:
-    """The most neutral second of a recording, for offline rendering and drift checks. Raises
-    UserError when no face was seen."""
+    """The most neutral second of a recording, for offline rendering and drift checks; the first
+    of several as good, so that the noise of a tracker does not decide. Raises UserError when no
+    face was seen."""
     seen = [o for o in observations if o.landmarks is not None]
     if not seen:
         raise UserError("no face was found in the driver; use a clip that shows one face clearly")
     windows: list[DriverNeutral] = []
-    start = 0
-    while start < len(seen):
+    start = end = 0
+    while end < len(seen):  # not beyond: the rest of a second may be one frame, which is calm
         end = start
         limit_ns = seen[start].captured_at_ns + CALIBRATION_S * 1e9
         while end < len(seen) and seen[end].captured_at_ns < limit_ns:
@@ -104,7 +107,8 @@ def best_neutral(observations: list[Observation]) -> DriverNeutral:
         faces = [o.landmarks for o in seen[start:end] if o.landmarks is not None]
         windows.append(average_neutral(faces))
         start += max(1, (end - start) // 2)
-    return max(windows, key=lambda w: w.score)
+    good = max(w.score for w in windows) * _AS_GOOD
+    return next(w for w in windows if w.score >= good)
 
 
 def _score(shape: Shape, pose: HeadPose, unrest: float, parted: float) -> float:
