@@ -4,11 +4,13 @@ breaks. Real tracker, generator, compositor and sinks; only faults are injected.
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +39,7 @@ from puppet.pipeline.commands import (
 from puppet.pipeline.events import Event, Events
 from puppet.pipeline.generator import EngineSettings, GeneratorKeeper
 from puppet.pipeline.live import LiveRun
-from puppet.pipeline.opening import Openers, open_together
+from puppet.pipeline.opening import Openers, engine_for, open_together
 from puppet.pipeline.report import Report
 from puppet.pipeline.settings import LiveSettings, Look
 from tests.faces import face
@@ -233,20 +235,53 @@ def test_a_run_reports_what_happened(avatar: Path, tmp_path: Path) -> None:
     assert len(read_clip(tmp_path / "a.mp4")) == sent > 10
 
 
-def test_a_slow_generator_drops_frames_and_does_not_queue_them(avatar: Path) -> None:
-    def slow(*arguments: object, **options: object) -> Generator:
-        generator = open_generator(*arguments, **options)  # type: ignore[arg-type]
-        quick = generator.generate
-        generator.generate = lambda image: (time.sleep(0.12), quick(image))[1]  # type: ignore[method-assign]
-        return generator
+def slowed(*arguments: object, **options: object) -> Generator:
+    """A real generator on a machine that is too slow for it."""
+    generator = open_generator(*arguments, **options)  # type: ignore[arg-type]
+    quick = generator.generate
+    generator.generate = lambda image: (time.sleep(0.12), quick(image))[1]  # type: ignore[method-assign]
+    return generator
 
-    run, kept, _ = scripted(avatar, moving_faces(40), opener=slow)
+
+def test_a_slow_generator_drops_frames_and_does_not_queue_them(avatar: Path) -> None:
+    run, kept, _ = scripted(avatar, moving_faces(40), opener=slowed)
     report = run.run()
     assert report.dropped["hand-over"] > 10
     gaps = np.diff([picture.index for picture in kept.pictures])
     assert gaps.max() > 1
     # Never older than the newest frame at its start: the work of one picture, not of a queue.
     assert report.stages_ms["capture"].p50 < 120
+
+
+@pytest.mark.parametrize(("tier", "times"), [("small", 1), ("coarse", 0)])
+def test_a_network_that_does_not_keep_up_is_told_once_with_the_remedy(
+    tier: str, times: int, avatar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("puppet.pipeline.work.SLOW_AFTER_S", 0.5)
+    look = Look(engine=replace(QUICK, tier=tier))
+    run, _, told = scripted(avatar, moving_faces(60), opener=slowed, look=look)
+    run.run()
+    said = [event.message for event in told if event.kind == "slow"]
+    assert len(said) == times
+    assert all("of the 30 that come" in each and "--tier coarse" in each for each in said)
+
+
+@pytest.mark.parametrize(
+    ("tier", "own"), [("auto", True), ("small", True), ("coarse", False), ("base", False)]
+)
+def test_another_tier_than_theirs_leaves_an_avatars_own_weights_out(
+    tier: str, own: bool, avatar: Path, tmp_path: Path
+) -> None:
+    import engines
+
+    calibrated = tmp_path / "own.avatar"
+    shutil.copytree(avatar, calibrated)
+    shipped = Path(engines.__file__).parent / "data" / "small.safetensors"
+    shutil.copyfile(shipped, calibrated / "weights.safetensors")
+    wanted = EngineSettings(tier=tier)
+    weights = calibrated / "weights.safetensors" if own else None
+    assert engine_for(wanted, (str(calibrated),)) == replace(wanted, weights=weights)
+    assert engine_for(wanted, (str(calibrated), str(avatar))) == wanted, "one plays them all"
 
 
 def test_without_any_face_the_slate_is_shown_and_a_hint_given(avatar: Path) -> None:

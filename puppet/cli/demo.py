@@ -12,6 +12,7 @@ from puppet.cli.options import (
     ReportOption,
     RuntimeOption,
     SizeOption,
+    TierOption,
     engine_of,
     file_to_write,
     parse_size,
@@ -30,6 +31,7 @@ def demo(
     ] = Path("puppet-demo.mp4"),
     size: SizeOption = None,
     runtime: RuntimeOption = "auto",
+    tier: TierOption = "auto",
     report: ReportOption = None,
 ) -> None:
     """Watch it work: a shipped face clip drives a shipped portrait, live, into a video file.
@@ -51,7 +53,7 @@ def demo(
         seconds=seconds,
         look=Look(
             compose=ComposeSettings(size=parse_size(size or SQUARE)),
-            engine=engine_of(runtime),
+            engine=engine_of(runtime, tier),
         ),
         use_profile=False,
     )

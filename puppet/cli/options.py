@@ -72,6 +72,15 @@ RuntimeOption: TypeAlias = Annotated[
         "onnxruntime, tensorrt, torch:cuda, ...; 'puppet doctor' lists them.",
     ),
 ]
+TierOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--tier",
+        metavar="NAME",
+        help="How much is computed: auto, small (the trained network), or coarse (the portrait is "
+        "only moved: quickest, without teeth and lids). 'puppet doctor' lists them.",
+    ),
+]
 ServerOption: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -198,12 +207,12 @@ def parse_camera_size(text: str | None) -> tuple[int, int] | None:
     return None if text is None else parse_size(text, "--camera-size")
 
 
-def engine_of(runtime: str) -> EngineSettings:
-    """From NAME or NAME:DEVICE; what there is not is refused when it is opened."""
+def engine_of(runtime: str, tier: str = "auto") -> EngineSettings:
+    """From NAME or NAME:DEVICE and a tier; what there is not is refused when it is opened."""
     from puppet.pipeline.generator import EngineSettings
 
     name, _, device = runtime.partition(":")
-    return EngineSettings(runtime=name or "auto", device=device or "auto")
+    return EngineSettings(runtime=name or "auto", device=device or "auto", tier=tier)
 
 
 def look_of(
@@ -219,6 +228,7 @@ def look_of(
     expression_strength: float | None = None,
     pose_strength: float | None = None,
     server: str | None = None,
+    tier: str = "auto",
 ) -> Look:
     """The options that `run`, `studio` and `render` share, as settings. Raises UserError."""
     from puppet.compose.settings import ComposeSettings, LabelSettings, parse_background
@@ -248,5 +258,5 @@ def look_of(
             expression=default.expression if expression_strength is None else expression_strength,
             pose=default.pose if pose_strength is None else pose_strength,
         ),
-        engine=replace(engine_of(runtime), require_gpu=require_gpu, server=server),
+        engine=replace(engine_of(runtime, tier), require_gpu=require_gpu, server=server),
     )

@@ -22,6 +22,7 @@ from puppet.cli.options import (
     RequireGpuOption,
     RuntimeOption,
     SizeOption,
+    TierOption,
     file_to_write,
     look_of,
 )
@@ -66,6 +67,7 @@ def render(
         ),
     ] = None,
     runtime: RuntimeOption = "auto",
+    tier: TierOption = "auto",
     require_gpu: RequireGpuOption = False,
     report: ReportOption = None,
 ) -> None:
@@ -90,6 +92,7 @@ def render(
         label_language=label_language,
         label_elsewhere=label_elsewhere,
         runtime=runtime,
+        tier=tier,
         require_gpu=require_gpu,
     )
     settings = RenderSettings(avatar, driver, out, look, audio=audio, seconds=seconds)

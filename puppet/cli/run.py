@@ -23,6 +23,7 @@ from puppet.cli.options import (
     SecondsOption,
     ServerOption,
     SizeOption,
+    TierOption,
     file_to_write,
     look_of,
     parse_camera_size,
@@ -77,6 +78,7 @@ def run(
     label_language: LabelLanguageOption = "en",
     label_elsewhere: LabelElsewhereOption = None,
     runtime: RuntimeOption = "auto",
+    tier: TierOption = "auto",
     server: ServerOption = None,
     require_gpu: RequireGpuOption = False,
     camera_size: CameraSizeOption = None,
@@ -137,6 +139,7 @@ def run(
         label_language=label_language,
         label_elsewhere=label_elsewhere,
         runtime=runtime,
+        tier=tier,
         require_gpu=require_gpu,
         server=server,
     )

@@ -41,6 +41,7 @@ SHOWN = frozenset(
         "face-lost",
         "source-back",
         "runtime",
+        "slow",
         "label",
     }
 )

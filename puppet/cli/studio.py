@@ -20,6 +20,7 @@ from puppet.cli.options import (
     RuntimeOption,
     SecondsOption,
     SizeOption,
+    TierOption,
     look_of,
     parse_camera_size,
 )
@@ -81,6 +82,7 @@ def studio(
     label_language: LabelLanguageOption = "en",
     label_elsewhere: LabelElsewhereOption = None,
     runtime: RuntimeOption = "auto",
+    tier: TierOption = "auto",
     require_gpu: RequireGpuOption = False,
     camera_size: CameraSizeOption = None,
     fps: FpsOption = 30.0,
@@ -102,6 +104,7 @@ def studio(
         label_language=label_language,
         label_elsewhere=label_elsewhere,
         runtime=runtime,
+        tier=tier,
         require_gpu=require_gpu,
     )
     settings = LiveSettings(

@@ -31,6 +31,7 @@ Kind: TypeAlias = Literal[
     "panic-over",
     "runtime",
     "runtime-fallback",
+    "slow",
     "sink-failed",
     "label",
     "background",

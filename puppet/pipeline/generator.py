@@ -83,9 +83,14 @@ class GeneratorKeeper:
     @property
     def leaves_a_core(self) -> bool:
         """Whether something else can compute beside it without the two slowing each other."""
-        if not _is_cpu(self._generator.info.device):
+        if not self.on_processor:
             return True
         return (self._settings.threads or default_threads()) < available_cores()
+
+    @property
+    def on_processor(self) -> bool:
+        """Whether this machine's processor computes, and neither a GPU nor another machine."""
+        return _is_cpu(self._generator.info.device)
 
     def describe(self) -> str:
         info = self._generator.info

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 
 from engines.contract import Generator
+from engines.weights import read_weights
 from puppet.avatar.tuned import tuned_weights_of
 from puppet.capture import MeasuredSource, open_source, path_of
 from puppet.capture.clip_sound import DRIVER, DriverSound
@@ -64,15 +65,18 @@ def open_together(jobs: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
 
 
 def engine_for(engine: EngineSettings, avatars: Sequence[str]) -> EngineSettings:
-    """With the avatar's own weights where it was calibrated and plays alone.
+    """With the avatar's own weights where it was calibrated and plays alone, unless another tier
+    than theirs is wished for.
 
     One generator plays all avatars of a run: of several, none may bring weights of its own.
-    Raises BundleError.
+    Raises BundleError, SpecMismatch.
     """
-    chosen = engine.weights or engine.onnx or engine.tier != "auto"
-    if chosen or len(avatars) != 1:
+    if engine.weights or engine.onnx or len(avatars) != 1:
         return engine
-    return replace(engine, weights=tuned_weights_of(avatars[0]))
+    tuned = tuned_weights_of(avatars[0])
+    if tuned is not None and engine.tier != "auto" and engine.tier != read_weights(tuned).tier:
+        tuned = None
+    return replace(engine, weights=tuned)
 
 
 def open_camera(settings: LiveSettings, camera: str | None) -> MeasuredSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from engines.coarse import TIER as COARSE
 from puppet.contract import Observation, Picture, SinkError
 from puppet.flow import Closed, LatestSlot
 from puppet.pipeline.actions import Actions
@@ -19,6 +20,9 @@ SILENT_AFTER_S = 1.0
 PATIENCE_S = 0.3
 """Without a picture for this long, the portrait goes on by itself (rests, then slate)."""
 IDLE_TICK_S = 1 / 15
+SLOW_AFTER_S = 5.0
+"""When it is looked at whether the network keeps up with the source: all is warm by then."""
+_NEWEST = 60
 
 
 class Work:
@@ -44,6 +48,7 @@ class Work:
         self._seconds = seconds
         self._actions = Actions(parts, events)
         self._last_index = -1
+        self._pace_known = False
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`, a command to quit, the source's end, or its time is over.
@@ -66,6 +71,7 @@ class Work:
                 self._note_return()
                 waiting_since, patience_s = time.perf_counter(), PATIENCE_S
                 self._send(self._picture_of(observation))
+                self._note_pace()
         except Closed:
             self._events.tell("source-ended", f"{self._parts.source.name} has ended.")
         finally:
@@ -97,6 +103,23 @@ class Work:
 
     def _is_time_over(self) -> bool:
         return self._seconds is not None and self._tally.seconds >= self._seconds
+
+    def _note_pace(self) -> None:
+        """Tells once when the network cannot keep up with the source, and what can."""
+        if self._pace_known or self._tally.seconds < SLOW_AFTER_S:
+            return
+        self._pace_known = True
+        generator, rate = self._parts.generator, self._parts.source.fps_measured
+        takes_ms = self._times.percentiles(_NEWEST)["generate"].p50
+        if not rate or takes_ms * rate <= 1000 or generator.spec.tier == COARSE:
+            return
+        if generator.on_processor:
+            self._events.tell(
+                "slow",
+                f"The network takes {takes_ms:.0f} ms a picture here: {self._tally.fps:.0f} a "
+                f"second are made of the {rate:.0f} that come. --tier coarse is quicker, without "
+                "teeth and lids; so is a GPU.",
+            )
 
     def _note_silence(self, for_s: float) -> None:
         if for_s < SILENT_AFTER_S or self._tally.silent:
