@@ -45,6 +45,14 @@ TRAVEL_ROOM = 4.0
 
 _OVAL = np.array(FACE_OVAL)
 _OPENINGS = np.array((*RIGHT_EYE, *LEFT_EYE, *LIPS_OUTER, *LIPS_INNER))
+_IRISES = tuple(
+    (pairs[3], centre, np.array(rim))
+    for pairs, centre, rim in (
+        (RIGHT_LID_PAIRS, RIGHT_IRIS_CENTRE, RIGHT_IRIS_RIM),
+        (LEFT_LID_PAIRS, LEFT_IRIS_CENTRE, LEFT_IRIS_RIM),
+    )
+)
+"""Of each eye: the lids' middle, the iris's centre and rim."""
 MESH = 468  # points of the face mesh; the irises after them move on their own
 
 Field = NDArray[np.float32]
@@ -102,35 +110,30 @@ def head_reach(points: NDArray[np.float32], size: int, travel: float = 0.0) -> N
     centre = (top + chin) / 2
     half_width = max(float(np.abs((oval - centre) @ across).max()), 0.6 * half_height)
     axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
-    u = np.add.outer((axis - centre[1]) * across[1], (axis - centre[0]) * across[0]) / half_width
-    v = np.add.outer((axis - centre[1]) * down[1], (axis - centre[0]) * down[0]) / half_height
+    from_x, from_y = axis - centre[0], axis - centre[1]
 
-    def radius(reach: tuple[float, float, float]) -> NDArray[np.float32]:
-        vertical = np.where(v < 0, v / reach[1], v / reach[2])
-        distance: NDArray[np.float32] = np.sqrt((u / reach[0]) ** 2 + vertical**2)
-        return distance
+    def radius(sideways: float, up: float, below: float) -> Field:
+        across_here, down_here = across / (sideways * half_width), down / half_height
+        u = np.add.outer(from_y * across_here[1], from_x * across_here[0])
+        v = np.add.outer(from_y * down_here[1], from_x * down_here[0])
+        return np.asarray(cv2.magnitude(u, np.maximum(v * (-1 / up), v * (1 / below))), np.float32)
 
     room = TRAVEL_ROOM * travel / half_height
-    inner, outer = radius(INNER), radius((OUTER[0] + room, OUTER[1] + room, OUTER[2] + room))
+    inner, outer = radius(*INNER), radius(*(reach + room for reach in OUTER))
     # Between the two ellipses: how far along the way out, then smoothstep.
     t = np.clip((inner - 1) / np.maximum(inner - outer, 1e-6), 0, 1)
-    reach: NDArray[np.float32] = (1 - t * t * (3 - 2 * t)).astype(np.float32)
-    return reach
+    return np.asarray(1 - t * t * (3 - 2 * t), np.float32)
 
 
 def _trust(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """(478,) how much each point has to say: an iris behind closed lids nothing, or it would
     hold the eye open against them."""
     trust = np.ones(len(points), np.float32)
-    for pairs, centre, rim in (
-        (RIGHT_LID_PAIRS, RIGHT_IRIS_CENTRE, RIGHT_IRIS_RIM),
-        (LEFT_LID_PAIRS, LEFT_IRIS_CENTRE, LEFT_IRIS_RIM),
-    ):
-        lower, upper = points[list(pairs[3])]
-        radius = np.linalg.norm(points[list(rim)] - points[centre], axis=1).mean()
-        gap = np.linalg.norm(lower - upper)
-        share = np.clip((gap / max(float(radius), 1e-6) - 0.4) / 0.8, 0, 1)
-        trust[[centre, *rim]] = share
+    for (lower, upper), centre, rim in _IRISES:
+        radius = float(np.hypot(*(points[rim] - points[centre]).T).mean())
+        gap = float(np.hypot(*(points[lower] - points[upper])))
+        share = min(max((gap / max(radius, 1e-6) - 0.4) / 0.8, 0.0), 1.0)
+        trust[centre] = trust[rim] = share
     return trust
 
 
