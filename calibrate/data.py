@@ -36,6 +36,7 @@ from calibrate.cuts import (
 )
 from calibrate.expression import imagined_expression
 from calibrate.eyes import misplace_eyes, recolour_irises
+from calibrate.gaze import glance, set_gaze
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
 
@@ -46,6 +47,8 @@ _EYES_AND_MOUTH = [33, 263, 61, 291]
 """Corners."""
 _LIGHT_EYES, _MISPLACED_EYES = 0.3, 0.25
 """Shares of samples, see calibrate.eyes."""
+_GLANCES = 0.6
+"""Share of stills that look aside."""
 _LETTERBOX = 0.25
 """Share of samples with a bar along the edge."""
 WINDOW = 128
@@ -158,7 +161,9 @@ class PairDataset(Dataset[dict[str, Any]]):
         matrix, mirrored = random_cut(still.landmarks[0], picture_size(still.frames), rng)
         target = cut(still, 0, matrix, mirrored)
         points = imagined_motion(target.points, self._expression(rng), rng)
-        offset = coarse_motion(points, target.points)
+        if rng.random() < _GLANCES:
+            points = glance(points, rng)
+        offset = set_gaze(coarse_motion(points, target.points), points, target.points, SIZE)
         backdrop = fill_background(target.rgb, target.matte)
         moved = warp_picture(np.dstack((target.rgb, target.matte)), offset)
         alpha = moved[..., 3:].astype(np.float32) / 255
