@@ -26,9 +26,9 @@ from puppet.contract import Frame, Landmarks, Rgb, SourceError
 from puppet.retarget import Retargeter, best_neutral, rest_face
 from puppet.track import find_faces, open_tracker
 
-MEASURES = ("lips", "lids", "yaw", "pitch", "roll")
+MEASURES = ("lips", "lids", "gaze", "yaw", "pitch", "roll")
 # A driver who does less than this (standard deviation) gives nothing to follow.
-_SOMETHING = {"lips": 0.008, "lids": 0.012, "yaw": 1.5, "pitch": 1.0, "roll": 1.0}
+_SOMETHING = {"lips": 0.008, "lids": 0.012, "gaze": 0.02, "yaw": 1.5, "pitch": 1.0, "roll": 1.0}
 MEASURED_FRAMES = 40
 STILL_FRAMES = 30
 STILL_NOISE = 2.0
@@ -74,8 +74,10 @@ def follow(
 ) -> Followed:
     """By method:
 
-    <measure>_following  correlation over the clip of lips, lids, yaw, pitch and roll of driver
-                         and result; None where the driver hardly moves it
+    <measure>_following  correlation over the clip of lips, lids, gaze, yaw, pitch and roll of
+                         driver and result; None where the driver hardly moves it
+    <measure>_reach      of lips, lids and gaze: how far the result goes, 1 as far as the driver
+                         (slope of the fitted line); None likewise
     <angle>_error        mean absolute difference, degrees, of both deviations from their medians
     jitter_px            mean over the points of their standard deviation over time in the result
                          (512 pixels) while the driver is a still picture with sensor noise
@@ -131,8 +133,7 @@ def mean_followed(followed: Sequence[Followed], method: str) -> Numbers:
 def _following(measure: str, both: NDArray[np.float64]) -> Numbers:
     found: Numbers = {f"{measure}_following": None}
     angle = measure in ("yaw", "pitch", "roll")
-    if angle:
-        found[f"{measure}_error"] = None
+    found[f"{measure}_error" if angle else f"{measure}_reach"] = None
     if len(both) < 3:
         return found
     deviation = both - np.median(both, 0)
@@ -143,6 +144,8 @@ def _following(measure: str, both: NDArray[np.float64]) -> Numbers:
         # A result that does not move at all follows nothing.
         moving = spread[1] > 1e-9
         found[f"{measure}_following"] = float(np.corrcoef(both.T)[0, 1]) if moving else 0.0
+        if not angle:
+            found[f"{measure}_reach"] = float(np.polyfit(both[:, 0], both[:, 1], 1)[0])
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puppet.contract import Landmarks, Rgb
-from puppet.retarget.openings import EYES, eye_openness, lip_gaps
+from puppet.retarget.openings import EYES, eye_openness, gaze, lip_gaps
 from puppet.retarget.pose import fit_pose
 from puppet.track import open_mesh
 from puppet.track.follow import face_box, overlap
@@ -28,6 +28,8 @@ class Expression:
     """Mean gap between the inner lips, in outer eye corner distances of the mean face."""
     lids: float
     """Mean lid gap over eye width, both eyes."""
+    gaze: float
+    """Sideways from the middle of the eyes, in eye widths, both eyes."""
     yaw: float
     pitch: float
     roll: float
@@ -58,7 +60,9 @@ def expression(face: Landmarks) -> Expression:
     head = pose.to_head(face.points)
     yaw, pitch, roll = angles(pose.rotation)
     lids = float(np.mean([eye_openness(head, eye) for eye in EYES]))
-    return Expression(float(np.maximum(lip_gaps(head), 0).mean()), lids, yaw, pitch, roll)
+    to_nose = [float(gaze(head, eye)[0]) for eye in EYES]  # opposite ways for the two eyes
+    lips = float(np.maximum(lip_gaps(head), 0).mean())
+    return Expression(lips, lids, (to_nose[0] - to_nose[1]) / 2, yaw, pitch, roll)
 
 
 def angles(rotation: NDArray[np.float64]) -> tuple[float, float, float]:
