@@ -23,10 +23,11 @@ from puppet.landmarks import (
     RIGHT_IRIS_RIM,
 )
 
-_EYES = (
+EYES = (
     (RIGHT_EYE, RIGHT_IRIS_CENTRE, RIGHT_IRIS_RIM),
     (LEFT_EYE, LEFT_IRIS_CENTRE, LEFT_IRIS_RIM),
 )
+"""Ring of the lids, centre and rim of the iris, as indices of landmarks."""
 _PUPIL = 0.42
 """Radius of what stays dark, of the iris's."""
 _MISPLACED = 0.06
@@ -56,7 +57,7 @@ def iris_share(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """(SIZE, SIZE) in [0, 1]: where irises are seen between the lids, without pupils."""
     placed = (points[:, :2] + 1) * (SIZE / 2) - 0.5
     seen = np.zeros((SIZE, SIZE), np.uint8)
-    for ring, middle, rim in _EYES:
+    for ring, middle, rim in EYES:
         radius = float(np.linalg.norm(placed[list(rim)] - placed[middle], axis=1).mean())
         iris, opening = np.zeros_like(seen), np.zeros_like(seen)
         _disc(iris, placed[middle], radius, 255)
@@ -82,7 +83,7 @@ def misplace_eyes(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
 
     def apply(each: Cut) -> Cut:
         points = each.points.copy()
-        for (ring, _, _), offset in zip(_EYES, offsets, strict=True):
+        for (ring, _, _), offset in zip(EYES, offsets, strict=True):
             eye = each.points[list(ring), :2]
             width = float(np.linalg.norm(eye[0] - eye[8]))
             away = np.linalg.norm(each.points[:, :2] - eye.mean(0), axis=1) / max(width, 1e-6)

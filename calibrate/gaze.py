@@ -10,19 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from puppet.landmarks import (
-    LEFT_EYE,
-    LEFT_IRIS_CENTRE,
-    LEFT_IRIS_RIM,
-    RIGHT_EYE,
-    RIGHT_IRIS_CENTRE,
-    RIGHT_IRIS_RIM,
-)
+from calibrate.eyes import EYES
 
-_EYES = (
-    (RIGHT_EYE, RIGHT_IRIS_CENTRE, RIGHT_IRIS_RIM),
-    (LEFT_EYE, LEFT_IRIS_CENTRE, LEFT_IRIS_RIM),
-)
 _GLANCE = (0.09, 0.03)
 """Standard deviation of a glance along the eye and across, in its width."""
 _WHITE_LEFT = 0.35
@@ -35,7 +24,7 @@ def glance(points: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
     widths, and no further than eyes go."""
     looking = points.copy()
     aside = rng.normal(0, _GLANCE)
-    for ring, centre, rim in _EYES:
+    for ring, centre, rim in EYES:
         outer, inner = points[ring[0], :2], points[ring[8], :2]
         if outer[0] > inner[0]:  # both eyes along the picture's x
             outer, inner = inner, outer
@@ -66,7 +55,7 @@ def set_gaze(
     """
     field = np.asarray(cv2.resize(offset, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
     axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
-    for ring, centre, rim in _EYES:
+    for ring, centre, rim in EYES:
         middle = driving[centre, :2]
         column, row = np.clip((middle + 1) * (size / 2), 0, size - 1).astype(int)
         missing = portrait[centre, :2] - middle - field[row, column]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.quality import metrics
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.clips import Clip, Unusable, choose, find_clips, square
+from benchmarks.quality.cross import _following
 from benchmarks.quality.faces import FaceReader, angles, compare_faces, expression
 from benchmarks.quality.matte import matte_steadiness
 from benchmarks.quality.methods import Engine, EngineChoice, Trained
@@ -383,3 +384,14 @@ def test_landmarks_of_a_clip_are_in_the_square() -> None:
     inside = CropBox(100.0, 50.0, 256.0).to_crop(face())
     assert isinstance(inside, Landmarks)
     np.testing.assert_allclose(inside.points[0, 0], (face().points[0, 0] - 100) * 2, rtol=1e-5)
+
+
+def test_eyes_that_go_half_as_far_follow_with_half_the_reach() -> None:
+    glances = np.linspace(-0.06, 0.06, 9)
+    driver, result = ([expression(face(look=(x * k, 0))).gaze for x in glances] for k in (1, 0.5))
+    assert np.ptp(driver) > 0.1
+    numbers = _following("gaze", np.column_stack((driver, result)))
+    assert numbers["gaze_following"] == pytest.approx(1, abs=1e-3)
+    assert numbers["gaze_reach"] == pytest.approx(0.5, abs=0.02)
+    unmoved = np.column_stack((driver, np.zeros(9)))
+    assert _following("gaze", unmoved) == {"gaze_following": 0.0, "gaze_reach": 0.0}
