@@ -117,7 +117,7 @@ def windows(pictures: Tensor, corners: Tensor, size: int) -> Tensor:
         picture[:, row : row + size, column : column + size]
         for picture, (row, column) in zip(pictures, corners.tolist(), strict=True)
     ]
-    return torch.stack(cut).contiguous(memory_format=torch.channels_last)
+    return torch.stack(cut)
 
 
 def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
@@ -181,8 +181,13 @@ def eyes_and_mouth(contours: Tensor) -> tuple[Tensor, Tensor]:
     (B, 3, 256, 256)."""
 
     def near(fill: Tensor) -> Tensor:
-        spread = F.max_pool2d(fill.clamp(0, 0.4) / 0.4, 9, 1, 4)
-        return F.avg_pool2d(spread, 9, 1, 4, count_include_pad=False)
+        # By rows and then by columns, one channel in plain order: a fifth of a CPU's step else.
+        x = (fill.clamp(0, 0.4) / 0.4).contiguous()
+        for kernel, padding in (((9, 1), (4, 0)), ((1, 9), (0, 4))):
+            x = F.max_pool2d(x, kernel, 1, padding)
+        for kernel, padding in (((9, 1), (4, 0)), ((1, 9), (0, 4))):
+            x = F.avg_pool2d(x, kernel, 1, padding, count_include_pad=False)
+        return x
 
     return near(contours[:, 1:2]), near(contours[:, 2:3])
 

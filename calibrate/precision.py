@@ -1,4 +1,4 @@
-"""Which precision a step of training takes less time in here."""
+"""Which precision, and which layout in memory, a step of training takes less time in here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ def bf16_is_quicker(device: torch.device) -> bool:
     return least[torch.bfloat16] < least[torch.float32]
 
 
+def quicker_layout(device: torch.device, *, bf16: bool) -> torch.memory_format:
+    """Channels last, as kernels for GPUs and for bfloat16 want them; but not in float32 on a CPU,
+    where the gradient of a weight then takes up to four times as long (AVX2, 84 to 48 channels)."""
+    on_cpu_in_float32 = device.type == "cpu" and not bf16
+    return torch.contiguous_format if on_cpu_in_float32 else torch.channels_last
+
+
 def _layer(dtype: torch.dtype) -> tuple[nn.Module, torch.Tensor]:
-    layer = nn.Conv2d(48, 48, 3, padding=1).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = quicker_layout(torch.device("cpu"), bf16=dtype == torch.bfloat16)
+    layer = nn.Conv2d(48, 48, 3, padding=1).to(dtype, memory_format=layout)  # type: ignore[call-overload]
     picture = torch.zeros(2, 48, 64, 64, dtype=dtype, requires_grad=True)
-    return layer, picture.contiguous(memory_format=torch.channels_last)
+    return layer, picture.contiguous(memory_format=layout)

@@ -50,7 +50,7 @@ from calibrate.losses import (
     windows,
 )
 from calibrate.muon import Muon
-from calibrate.precision import bf16_is_quicker
+from calibrate.precision import bf16_is_quicker, quicker_layout
 from calibrate.trained import load_trained, save_trained
 from engines.contract import SpecMismatch
 from engines.network import Moved, Network
@@ -110,7 +110,11 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"batch {recipe.batch} does not divide by {place.world} processes")
     given.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    run = Run(recipe, place.device, perceptual=given.squeezenet)
+    bf16 = bf16_is_quicker(place.device) if given.bf16 is None else given.bf16
+    bf16 = agree(float(bf16), place) > 0
+    mixed = torch.autocast(place.device.type, torch.bfloat16) if bf16 else nullcontext()
+    layout = quicker_layout(place.device, bf16=bf16)
+    run = Run(recipe, place.device, perceptual=given.squeezenet, layout=layout)
     checkpoint = given.out / "checkpoint.pt"
     if checkpoint.exists():
         run.restore(checkpoint)
@@ -120,9 +124,6 @@ def main(arguments: list[str] | None = None) -> None:
 
     last = min(recipe.steps, run.step + given.max_steps)
     loader = open_loader(given, run.step, last, place)
-    bf16 = bf16_is_quicker(place.device) if given.bf16 is None else given.bf16
-    bf16 = agree(float(bf16), place) > 0
-    mixed = torch.autocast(place.device.type, torch.bfloat16) if bf16 else nullcontext()
     log = CsvLog(given.out / "log.csv") if place.rank == 0 else None
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None) -> None:
     with bar:
         task = bar.add_task("training", total=last, completed=run.step)
         for raw in loader:
-            batch = to_device(raw, place.device)
+            batch = to_device(raw, place.device, layout)
             result, moved, terms = run.learn(batch, mixed, spent if given.anneal else 0.0)
             if log and run.step % given.log_every == 0:
                 row = {k: v.item() for k, v in terms.items()}  # the only wait for the GPU
@@ -201,9 +202,12 @@ def open_loader(
 class Run:
     """The networks, their optimisers and the step they are at."""
 
-    def __init__(self, recipe: Recipe, device: torch.device, *, perceptual: Path | None) -> None:
+    def __init__(
+        self, recipe: Recipe, device: torch.device, *, perceptual: Path | None,
+        layout: torch.memory_format = torch.contiguous_format,
+    ) -> None:  # fmt: skip
         def place(module: ModuleT) -> ModuleT:
-            module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(device, memory_format=layout)  # type: ignore[call-overload]
             return module
 
         self.recipe, self.step, self.world = recipe, 0, 1
@@ -403,13 +407,16 @@ def hidden_weights(network: Network) -> tuple[list[nn.Parameter], list[nn.Parame
     return hidden, rest
 
 
-def to_device(raw: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def to_device(
+    raw: dict[str, Tensor], device: torch.device,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> dict[str, Tensor]:  # fmt: skip
     """Bytes travel, floats are made on the device: pictures to (B, C, H, W) in [0, 1]."""
 
     def picture(name: str) -> Tensor:
         x = raw[name].to(device, non_blocking=True)
         x = x[..., None] if x.dim() == 3 else x
-        return x.permute(0, 3, 1, 2).float() / 255
+        return (x.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=layout)
 
     batch = {
         "portrait": torch.cat((picture("portrait"), picture("matte")), 1),

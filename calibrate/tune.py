@@ -38,7 +38,7 @@ from calibrate.losses import (
     weighted_l1,
     weighted_l2,
 )
-from calibrate.precision import bf16_is_quicker
+from calibrate.precision import bf16_is_quicker, quicker_layout
 from calibrate.ranges import measuring
 from calibrate.train import to_device
 from engines.network import Moved, Network, Portrait
@@ -159,8 +159,9 @@ class _Tuner:
         self.device = next(base.parameters()).device
         self.bf16 = bf16_is_quicker(self.device) if settings.bf16 is None else settings.bf16
         self.base = [p.detach().clone() for p in base.parameters()]
-        layout = {"memory_format": torch.channels_last}
-        self.network = copy.deepcopy(base).requires_grad_(True).to(**layout)  # type: ignore[call-overload]
+        self.layout = quicker_layout(self.device, bf16=self.bf16)
+        self.network = copy.deepcopy(base).requires_grad_(True)
+        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.data = _Pictures(pictures, settings)
         if self.data.alone:
             self.network.requires_grad_(False)
@@ -184,7 +185,7 @@ class _Tuner:
         weights_rate = settings.rate / 100 if self.data.alone else settings.rate
         self.rates = (weights_rate, settings.tensor_rate)
         self.step = 0
-        self.held = [to_device(default_collate([s]), self.device) for s in self.data.held_out]
+        self.held = [self._here(default_collate([s])) for s in self.data.held_out]
         self.before: list[Tensor] = []
         self.start, self.before = self._judge()
         self.best = self.start
@@ -197,7 +198,7 @@ class _Tuner:
                 self.optimiser.param_groups, self.rates, strict=True
             ):  # warm up, then a line down: the end must not depend on the last batch
                 group["lr"] = rate * min(1.0, (self.step + 1) / 10) * (1.05 - share)
-            loss = self._learn(to_device(raw, self.device), fixed)
+            loss = self._learn(self._here(raw), fixed)
             self.step += 1
             spent = (time.monotonic() - self.began) / (60 * settings.minutes)
             share = min(1.0, max(spent, self.step / settings.steps))
@@ -224,6 +225,9 @@ class _Tuner:
         scores = (self.start, self.best, self.step)
         return Tuned(tuned.eval(), features, detail, code, *scores, ranges)
 
+    def _here(self, raw: dict[str, Tensor]) -> dict[str, Tensor]:
+        return to_device(raw, self.device, self.layout)
+
     def _learn(self, batch: dict[str, Tensor], fixed: bool) -> float:
         moved = self._move(batch, fixed)
         loss = _loss(batch, moved, self.perceptual, self._weight(batch))
@@ -239,8 +243,8 @@ class _Tuner:
                 weight.lerp_(origin, min(1.0, self.settings.pull * rate * 10))
             for mean, now in zip(self.averaged.parameters(), weights, strict=True):
                 mean.lerp_(now, 1 - decay)
-            for mean, now in zip(self.averaged_tensors, self.tensors, strict=True):
-                mean.lerp_(now, 1 - decay)
+            for fitted_mean, fitted_now in zip(self.averaged_tensors, self.tensors, strict=True):
+                fitted_mean.lerp_(fitted_now, 1 - decay)
         return float(loss.item())
 
     def _move(self, batch: dict[str, Tensor], fixed: bool) -> Moved:
