@@ -96,8 +96,21 @@ class Generator(Protocol):
     def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
         """(512, 512, 4) uint8, straight RGBA of the portrait without its background.
 
-        Valid until the next call: the runtime reuses the buffer. Raises EngineFailed.
+        Valid until the next call: the runtime reuses the buffer. Raises EngineFailed. Not while
+        a picture is begun.
         """
+        ...
+
+    def begin(self, image: LandmarkImage) -> None:
+        """Begins the picture of an image, which may be written over at once. Where the runtime can
+        it works beside the caller. At most two begun pictures wait for `finish`; the portrait may
+        not be changed meanwhile. Raises as `generate` does, and what failed may show in `finish`.
+        """
+        ...
+
+    def finish(self) -> NDArray[np.uint8]:
+        """The picture that was begun first, as `generate` gives it; valid until the next `begin`.
+        Raises EngineFailed: the pictures begun and not finished are then lost."""
         ...
 
     def close(self) -> None:

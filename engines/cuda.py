@@ -17,6 +17,7 @@ from engines.contract import EngineFailed, RuntimeUnavailable
 
 _THREAD_LOCAL_CAPTURE = 1
 _NON_BLOCKING = 1
+_NO_TIMING = 2
 
 
 class Device:
@@ -32,6 +33,7 @@ class Device:
         self._on_device: list[ctypes.c_uint64] = []
         self._pinned: list[ctypes.c_void_p] = []
         self._graphs: list[ctypes.c_void_p] = []
+        self._events: list[ctypes.c_void_p] = []
         self._call("cuInit", 0)
         self._call("cuDeviceGet", ctypes.byref(self._device), 0)
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
@@ -93,6 +95,21 @@ class Device:
         """Waits for everything queued."""
         self._call("cuStreamSynchronize", self._stream)
 
+    def event(self) -> ctypes.c_void_p:
+        """A mark that `record` puts behind what is queued. Freed by close()."""
+        event = ctypes.c_void_p()
+        self._call("cuEventCreate", ctypes.byref(event), _NO_TIMING)
+        self._events.append(event)
+        return event
+
+    def record(self, event: ctypes.c_void_p) -> None:
+        """Puts the mark behind everything queued so far."""
+        self._call("cuEventRecord", event, self._stream)
+
+    def wait(self, event: ctypes.c_void_p) -> None:
+        """Waits for what was queued before the mark, not for what came after it."""
+        self._call("cuEventSynchronize", event)
+
     def begin_capture(self) -> None:
         """What is queued from here on goes into a graph instead of running."""
         self._call("cuStreamBeginCapture_v2", self._stream, _THREAD_LOCAL_CAPTURE)
@@ -118,6 +135,10 @@ class Device:
         if not self._context:
             return
         self._api.cuCtxSetCurrent(self._context)
+        if self._stream:
+            self._api.cuStreamSynchronize(self._stream)  # copies to memory that goes now
+        for event in self._events:
+            self._api.cuEventDestroy_v2(event)
         for executable in self._graphs:
             self._api.cuGraphExecDestroy(executable)
         for address in self._on_device:
@@ -128,6 +149,7 @@ class Device:
             self._api.cuStreamDestroy_v2(self._stream)
         self._api.cuDevicePrimaryCtxRelease_v2(self._device)
         self._graphs.clear()
+        self._events.clear()
         self._on_device.clear()
         self._pinned.clear()
         self._context = ctypes.c_void_p()

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.contract import LandmarkImage, PortraitTensors, SpecMismatch
-from engines.graph import Graph
+from engines.graph import OUTPUT, Graph
+
+Maker: TypeAlias = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
 class HostBuffers:
-    """One array per graph input, made once; runtimes read them in place, without a copy."""
+    """One array per portrait input and, for each picture that may be at work, one per frame input
+    and one for the picture. Made once; runtimes read and write them in place, without a copy."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, slots: int = 1, make: Maker | None = None) -> None:
+        """`make`: a zeroed array of a shape and dtype, `aligned_zeros` without it."""
+        make = make or aligned_zeros
         self._portrait = graph.portrait_inputs
         self._frame = graph.frame_inputs
-        self.arrays: dict[str, NDArray[Any]] = {
-            name: aligned_zeros(spec.shape, spec.dtype) for name, spec in graph.inputs.items()
-        }
+        output = graph.outputs[OUTPUT]
+        self.portrait = {name: make(s.shape, s.dtype) for name, s in self._portrait.items()}
+        self.frames = tuple(
+            {name: make(s.shape, s.dtype) for name, s in self._frame.items()} for _ in range(slots)
+        )
+        self.pictures = tuple(make(output.shape, output.dtype) for _ in range(slots))
         self.has_portrait = not self._portrait
 
     def put_portrait(self, tensors: PortraitTensors) -> None:
@@ -43,10 +52,10 @@ class HostBuffers:
             if not np.isfinite(given).all():
                 raise SpecMismatch(f"Portrait tensor {name!r} holds numbers that are not finite.")
         for name in self._portrait:
-            np.copyto(self.arrays[name], tensors[name])
+            np.copyto(self.portrait[name], tensors[name])
         self.has_portrait = True
 
-    def put_frame(self, image: LandmarkImage) -> None:
+    def put_frame(self, image: LandmarkImage, slot: int = 0) -> None:
         """Copies a frame's landmark image in. Raises SpecMismatch."""
         if not self.has_portrait:
             raise SpecMismatch("No portrait was set: call set_portrait before generate.")
@@ -57,7 +66,7 @@ class HostBuffers:
                     f"Landmark image {name!r} is {given.dtype}{list(given.shape)}, expected "
                     f"{spec.dtype}{list(spec.shape)}."
                 )
-            np.copyto(self.arrays[name], given)
+            np.copyto(self.frames[slot][name], given)
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

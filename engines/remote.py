@@ -27,6 +27,7 @@ from engines.contract import (
     RuntimeUnavailable,
     reason,
 )
+from engines.in_turn import FinishedLate, copy_of
 from engines.kserve import CallFailed
 from engines.models import load_model_of
 from engines.parity import Tolerance, compare
@@ -59,7 +60,7 @@ class _Overtaken(Exception):
     """A trial that is no longer wanted: another portrait, or the end."""
 
 
-class RemoteWithLocal:
+class RemoteWithLocal(FinishedLate):
     """A generator that runs on a server while that is fast and right, and here otherwise.
 
     `info` names the one on air; `why_local` says why the remote one is not, None while it is or
@@ -74,6 +75,7 @@ class RemoteWithLocal:
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         """Takes both over and closes them. They must be of the same weights."""
+        super().__init__()
         self._local, self._remote = local, remote
         self.spec: GeneratorSpec = local.spec
         self.info: RuntimeInfo = local.info
@@ -167,8 +169,8 @@ class RemoteWithLocal:
     def _hand_over(self, image: LandmarkImage, picture: NDArray[np.uint8]) -> None:
         with self._lock:
             if self._wants_trial:
-                copy = LandmarkImage(image.contours.copy(), image.motion.copy())
-                self._trial, self._wants_trial = _Trial(copy, picture.copy()), False
+                trial = _Trial(copy_of(image), picture.copy())
+                self._trial, self._wants_trial = trial, False
                 self._lock.notify_all()
 
     def _next_pause(self) -> float:

@@ -16,7 +16,8 @@ from engines.contract import (
 )
 from engines.discreet import import_onnxruntime
 from engines.graph import OUTPUT, Graph
-from engines.inputs import HostBuffers, aligned_zeros, default_threads
+from engines.in_turn import FinishedLate
+from engines.inputs import HostBuffers, default_threads
 
 NAME = "onnxruntime"
 PROVIDERS = {
@@ -52,7 +53,7 @@ def explain_missing(device: str) -> None:
         )
 
 
-class OnnxRuntimeGenerator:
+class OnnxRuntimeGenerator(FinishedLate):
     """A generator in an ONNX Runtime session with its inputs and output bound once.
 
     `device` is one of PROVIDERS. On a GPU the portrait is copied there once; each frame copies
@@ -60,6 +61,7 @@ class OnnxRuntimeGenerator:
     """
 
     def __init__(self, graph: Graph, *, device: str = "cpu", threads: int | None = None) -> None:
+        super().__init__()
         ort = _module()
         explain_missing(device)
         provider = PROVIDERS[device]
@@ -82,14 +84,12 @@ class OnnxRuntimeGenerator:
             )
         self.spec = graph.spec
         self.info = RuntimeInfo(NAME, ort.__version__, device, graph.body)
-        self._graph = graph
         self._buffers = HostBuffers(graph)
-        output = graph.outputs[OUTPUT]
-        self._picture: NDArray[np.uint8] = aligned_zeros(output.shape, output.dtype)
+        self._picture: NDArray[np.uint8] = self._buffers.pictures[0]
         self._binding = self._session.io_binding()
         self._bind_output()
-        for name in graph.frame_inputs:
-            self._binding.bind_cpu_input(name, self._buffers.arrays[name])
+        for name, array in self._buffers.frames[0].items():
+            self._binding.bind_cpu_input(name, array)
         self._resident: dict[str, Any] = {}
 
     def set_portrait(self, tensors: PortraitTensors) -> None:
@@ -97,8 +97,7 @@ class OnnxRuntimeGenerator:
         self._buffers.put_portrait(tensors)
         ort = _module()
         place = "cuda" if self.info.device == "cuda" else "cpu"
-        for name in self._graph.portrait_inputs:
-            array = self._buffers.arrays[name]
+        for name, array in self._buffers.portrait.items():
             # Kept: the binding does not own the memory it was given.
             self._resident[name] = ort.OrtValue.ortvalue_from_numpy(array, place, 0)
             self._binding.bind_ortvalue_input(name, self._resident[name])

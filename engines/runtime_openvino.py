@@ -17,7 +17,8 @@ from engines.contract import (
 )
 from engines.discreet import import_openvino
 from engines.graph import OUTPUT, Graph
-from engines.inputs import HostBuffers, aligned_zeros, default_threads
+from engines.in_turn import SLOTS, Slots
+from engines.inputs import HostBuffers, default_threads
 from engines.quantize import Ranges, quantize
 
 if TYPE_CHECKING:
@@ -77,18 +78,18 @@ class OpenVinoGenerator:
                 compiled.append(core.compile_model(core.read_model(data), device, settings | hint))
             chosen = quickest(compiled)
             self._compiled = compiled[chosen]
-            self._request = self._compiled.create_infer_request()
+            self._requests = [self._compiled.create_infer_request() for _ in range(SLOTS)]
         except RuntimeError as error:
             raise RuntimeUnavailable(
                 f"OpenVINO cannot compile the {graph.spec.tier} generator for {device}: "
                 f"{_first_line(error)}"
             ) from error
-        self._buffers = HostBuffers(graph)
-        output = graph.outputs[OUTPUT]
-        self._picture: NDArray[np.uint8] = aligned_zeros(output.shape, output.dtype)
-        for name, array in self._buffers.arrays.items():
-            self._request.set_tensor(name, ov.Tensor(array, shared_memory=True))
-        self._request.set_tensor(OUTPUT, ov.Tensor(self._picture, shared_memory=True))
+        self._buffers, self._slots = HostBuffers(graph, SLOTS), Slots()
+        for request, frame, picture in zip(
+            self._requests, self._buffers.frames, self._buffers.pictures, strict=True
+        ):
+            for name, array in (self._buffers.portrait | frame | {OUTPUT: picture}).items():
+                request.set_tensor(name, ov.Tensor(array, shared_memory=True))
         self.info = RuntimeInfo(
             runtime=NAME,
             version=ov.__version__.split("-")[0],
@@ -102,25 +103,48 @@ class OpenVinoGenerator:
 
     def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
         """See engines.contract.Generator."""
-        if self._request is None:
+        self.begin(image)
+        return self.finish()
+
+    def begin(self, image: LandmarkImage) -> None:
+        """See engines.contract.Generator. OpenVINO's threads compute."""
+        if not self._requests:
             raise EngineFailed("This generator was closed.")
-        self._buffers.put_frame(image)
-        return self.repeat()
+        slot = self._slots.free
+        self._buffers.put_frame(image, slot)
+        self._start(slot)
+        self._slots.fill()
+
+    def finish(self) -> NDArray[np.uint8]:
+        """See engines.contract.Generator."""
+        return self._wait(self._slots.empty())
 
     def repeat(self) -> NDArray[np.uint8]:
-        """The last landmark image once more: the engine without what is around it, to measure."""
-        try:
-            # Not infer(): that wraps every output in a new array each time.
-            self._request.start_async()
-            self._request.wait()
-        except RuntimeError as error:
-            raise EngineFailed(f"OpenVINO failed on {self.info.device}: {error}") from error
-        return self._picture
+        """The landmark image of a slot once more: the engine without what is around it, to
+        measure."""
+        self._start(0)
+        return self._wait(0)
 
     def close(self) -> None:
         """See engines.contract.Generator."""
-        self._request = None
+        self._requests.clear()
         self._compiled = None
+
+    def _start(self, slot: int) -> None:
+        try:
+            self._requests[slot].start_async()
+        except RuntimeError as error:
+            raise EngineFailed(f"OpenVINO failed on {self.info.device}: {error}") from error
+
+    def _wait(self, slot: int) -> NDArray[np.uint8]:
+        if not self._requests:
+            raise EngineFailed("This generator was closed.")
+        try:
+            # Not infer(): that wraps every output in a new array each time.
+            self._requests[slot].wait()
+        except RuntimeError as error:
+            raise EngineFailed(f"OpenVINO failed on {self.info.device}: {error}") from error
+        return self._buffers.pictures[slot]
 
 
 def _module() -> Any:

@@ -88,8 +88,9 @@ class RemoteGenerator:
                     "the server load them.",
                     "unknown",
                 )
-            plain = {name: self._checked.arrays[name] for name in self._names}
-            self._infer(plain, (OUTPUT,), SETUP_DEADLINE_S)  # the first one may compile
+            self._infer(
+                self._checked.frames[0], (OUTPUT,), SETUP_DEADLINE_S
+            )  # the first one may compile
             self.info = self._describe("as served")
         self._key = key
 
@@ -104,8 +105,7 @@ class RemoteGenerator:
             answer = self._infer(inputs, (OUTPUT,), self._deadline_s)
             self._unpack(answer[OUTPUT])
             return self._picture
-        plain = {name: self._checked.arrays[name] for name in self._names}
-        answer = self._infer(plain, (OUTPUT,), self._deadline_s, compress=True)
+        answer = self._infer(self._checked.frames[0], (OUTPUT,), self._deadline_s, compress=True)
         if answer[OUTPUT].shape != self._picture.shape:
             raise CallFailed(
                 f"{self._client.server} answered a picture of {list(answer[OUTPUT].shape)}.",

@@ -1,8 +1,10 @@
 """TensorRT and TensorRT for RTX: the fastest way on an NVIDIA GPU.
 
 Buffers are made once; a portrait stays on the device; a frame is one upload, one graph launch and
-one download from and to page-locked memory. The build half (engines.build) is tested without a
-GPU; this half needs a supported GPU to run.
+one download from and to page-locked memory, all queued on one stream. There are two sets of
+page-locked memory, so that a frame can be laid ready and queued while the one before it is
+computed. The build half (engines.build) is tested without a GPU; this half needs a supported GPU
+to run.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from engines.contract import (
 )
 from engines.cuda import Device
 from engines.graph import OUTPUT, Graph
+from engines.in_turn import SLOTS, Slots
 from engines.inputs import HostBuffers
 from engines.nvidia import Gpu, check_driver, find_gpu
 
@@ -51,8 +54,8 @@ class TensorRtGenerator:
         gpu = explain_missing(module)
         self.spec, self._graph, self._cache = graph.spec, graph, cache
         data, self._key = cached_engine(graph, cache, module=module, targets=(gpu.architecture,))
-        self._buffers = HostBuffers(graph)
-        self._launch: ctypes.c_void_p | None = None
+        self._slots = Slots()
+        self._launches: list[ctypes.c_void_p] = []
         self._runtime: Any = None
         self._engine: Any = None
         self._context: Any = None
@@ -80,34 +83,50 @@ class TensorRtGenerator:
                 f"{log.last_error() or 'no reason given'}. Other programs may hold its memory."
             )
         self.info = RuntimeInfo(module, trt.__version__, gpu.name, graph.body)
+        self._buffers = HostBuffers(graph, SLOTS, self._device.pinned)
         self._addresses = self._bind(graph)
+        self._done = [self._device.event() for _ in range(SLOTS)]
         if module == CLASSIC:  # TensorRT for RTX keeps its own CUDA graphs
-            self._launch = self._capture()
+            self._launches = [self._capture(slot) for slot in range(SLOTS)]
 
     def set_portrait(self, tensors: PortraitTensors) -> None:
         """See engines.contract.Generator."""
         self._buffers.put_portrait(tensors)
         self._device.make_current()
-        for name in self._graph.portrait_inputs:
-            self._device.upload(self._addresses[name], self._buffers.arrays[name])
+        for name, array in self._buffers.portrait.items():
+            self._device.upload(self._addresses[name], array)
         self._device.synchronize()
 
     def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
         """See engines.contract.Generator."""
+        self.begin(image)
+        return self.finish()
+
+    def begin(self, image: LandmarkImage) -> None:
+        """See engines.contract.Generator. Queued behind the picture at work, if there is one."""
         if self._context is None:
             raise EngineFailed("This generator was closed.")
-        self._buffers.put_frame(image)
+        slot = self._slots.free
+        self._buffers.put_frame(image, slot)
         self._device.make_current()
-        return self.repeat()
+        self._queue(slot)
+        self._slots.fill()
+
+    def finish(self) -> NDArray[np.uint8]:
+        """See engines.contract.Generator."""
+        slot = self._slots.empty()
+        if self._context is None:
+            raise EngineFailed("This generator was closed.")
+        self._device.make_current()
+        self._device.wait(self._done[slot])
+        return self._buffers.pictures[slot]
 
     def repeat(self) -> NDArray[np.uint8]:
-        """The last landmark image once more: the engine without what is around it, to measure."""
-        if self._launch is not None:
-            self._device.launch(self._launch)
-        else:
-            self._queue_frame()
-        self._device.synchronize()
-        return self._picture
+        """The landmark image of a slot once more: the engine without what is around it, to
+        measure."""
+        self._queue(0)
+        self._device.wait(self._done[0])
+        return self._buffers.pictures[0]
 
     def close(self) -> None:
         """See engines.contract.Generator."""
@@ -120,30 +139,36 @@ class TensorRtGenerator:
         """Throws the cached engine away, so that the next one is built."""
         self._cache.discard(self._key)
 
-    def _queue_frame(self) -> None:
-        for name in self._graph.frame_inputs:
-            self._device.upload(self._addresses[name], self._buffers.arrays[name])
+    def _queue(self, slot: int) -> None:
+        """A whole frame, and a mark behind it."""
+        if self._launches:
+            self._device.launch(self._launches[slot])
+        else:
+            self._queue_frame(slot)
+        self._device.record(self._done[slot])
+
+    def _queue_frame(self, slot: int) -> None:
+        for name, array in self._buffers.frames[slot].items():
+            self._device.upload(self._addresses[name], array)
         if not self._context.execute_async_v3(self._device.stream):
             raise EngineFailed(f"TensorRT failed on {self.info.device}.")
-        self._device.download(self._picture, self._addresses[OUTPUT])
+        self._device.download(self._buffers.pictures[slot], self._addresses[OUTPUT])
 
-    def _capture(self) -> ctypes.c_void_p:
-        self._queue_frame()  # the first run sets things up that a capture must not hold
+    def _capture(self, slot: int) -> ctypes.c_void_p:
+        self._queue_frame(slot)  # the first run sets things up that a capture must not hold
         self._device.synchronize()
         self._device.begin_capture()
-        self._queue_frame()
+        self._queue_frame(slot)
         return self._device.end_capture()
 
     def _bind(self, graph: Graph) -> dict[str, int]:
+        """One address on the device per tensor, whichever slot it comes from: an engine that was
+        captured for its addresses stays so."""
         addresses = {}
         for name, spec in (graph.inputs | graph.outputs).items():
-            array = self._device.pinned(spec.shape, spec.dtype)
-            addresses[name] = self._device.allocate(array.nbytes)
+            size = int(np.prod(spec.shape)) * spec.dtype.itemsize
+            addresses[name] = self._device.allocate(size)
             self._context.set_tensor_address(name, addresses[name])
-            if name == OUTPUT:
-                self._picture: NDArray[np.uint8] = array
-            else:
-                self._buffers.arrays[name] = array
         return addresses
 
     def _make_context(self, trt: Any, module: str, graph: Graph, gpu: Gpu) -> Any:

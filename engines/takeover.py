@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,7 @@ class TakeoverGenerator:
         self.spec: GeneratorSpec = first.spec
         self.info: RuntimeInfo = first.info
         self._portrait: PortraitTensors | None = None
+        self._at_work: deque[Generator] = deque()
         self._lock = threading.Lock()
         self._ready: Generator | None = None
         self._closed = False
@@ -65,11 +67,25 @@ class TakeoverGenerator:
 
     def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
         """See engines.contract.Generator."""
-        with self._lock:
-            ready, self._ready = self._ready, None
-        if ready is not None:
-            self._go_over(ready)
+        self._look_whether_ready()
         return self._current.generate(image)
+
+    def begin(self, image: LandmarkImage) -> None:
+        """See engines.contract.Generator."""
+        self._look_whether_ready()
+        self._current.begin(image)
+        self._at_work.append(self._current)
+
+    def finish(self) -> NDArray[np.uint8]:
+        """See engines.contract.Generator. What the first one has begun it finishes."""
+        if not self._at_work:
+            raise RuntimeError("no picture was begun")
+        generator = self._at_work.popleft()
+        picture = generator.finish()
+        if generator is not self._current and generator not in self._at_work:
+            picture = picture.copy()  # it goes with its generator
+            generator.close()
+        return picture
 
     def close(self) -> None:
         """See engines.contract.Generator. Does not wait for a build under way."""
@@ -78,7 +94,15 @@ class TakeoverGenerator:
             ready, self._ready = self._ready, None
         if ready is not None:
             ready.close()
-        self._current.close()
+        for generator in {id(each): each for each in (self._current, *self._at_work)}.values():
+            generator.close()
+        self._at_work.clear()
+
+    def _look_whether_ready(self) -> None:
+        with self._lock:
+            ready, self._ready = self._ready, None
+        if ready is not None:
+            self._go_over(ready)
 
     def _open(self, better: Callable[[], Generator]) -> None:
         try:
@@ -102,7 +126,8 @@ class TakeoverGenerator:
             return
         before, self._current = self._current, ready
         self.spec, self.info = ready.spec, ready.info
-        before.close()
+        if before not in self._at_work:
+            before.close()
         _log.info("%s on %s took over.", ready.info.runtime, ready.info.device)
 
 

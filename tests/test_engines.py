@@ -25,6 +25,7 @@ from engines.contract import (
     SpecMismatch,
 )
 from engines.encode import encode_portrait
+from engines.in_turn import FinishedLate
 from engines.models import CoarseModel, Model, load_model_of
 from engines.parity import (
     check_parity,
@@ -118,6 +119,32 @@ class TestContract:
     ) -> None:
         generator.set_portrait(portrait)
         assert np.shares_memory(generator.generate(image), generator.generate(image))
+
+    def test_pictures_are_begun_before_they_are_wanted(
+        self, generator: Generator, portrait: PortraitTensors
+    ) -> None:
+        generator.set_portrait(portrait)
+        images = reference_images()[:4]
+        wanted = [generator.generate(each).copy() for each in images]
+        pen = LandmarkImage(*(array.copy() for array in images[0]))
+        found = []
+        for count, each in enumerate(images):
+            for array, drawn in zip(pen, each, strict=True):
+                np.copyto(array, drawn)
+            generator.begin(pen)
+            for array in pen:
+                array[...] = 0  # the pen is the caller's again
+            if count:
+                found.append(generator.finish().copy())
+        generator.begin(images[0])
+        with pytest.raises(RuntimeError, match="finish one"):
+            generator.begin(images[1])
+        found += [generator.finish().copy() for _ in range(2)]
+        for first, second in zip([*wanted, wanted[0]], found, strict=True):
+            np.testing.assert_array_equal(first, second)
+        with pytest.raises(RuntimeError, match="no picture was begun"):
+            generator.finish()
+        np.testing.assert_array_equal(generator.generate(images[2]), wanted[2])
 
     def test_portraits_change_without_a_trace(
         self, generator: Generator, portrait: PortraitTensors, image: LandmarkImage
@@ -256,10 +283,11 @@ class TestEncode:
             encode_portrait(rgb, matte[:256], contours, tier="coarse")
 
 
-class _Faulty:
+class _Faulty(FinishedLate):
     """A generator with an injected fault, for the gate."""
 
     def __init__(self, inner: Generator, fault: str) -> None:
+        super().__init__()
         self.inner, self.fault = inner, fault
         self.spec, self.info = inner.spec, inner.info
         self.closed = False
@@ -486,6 +514,31 @@ class TestTakeover:
         after = generator.generate(image)
         assert generator.info.runtime == "openvino"
         assert compare(before, after).greatest <= 1
+        generator.close()
+
+    def test_what_the_first_one_began_it_finishes(
+        self, cache: EngineCache, coarse: PortraitTensors, image: LandmarkImage
+    ) -> None:
+        built = threading.Event()
+        first = _Faulty(self._coarse("onnxruntime", "cpu", cache), "none")
+
+        def better() -> Generator:
+            assert built.wait(30)
+            return self._coarse("openvino", "CPU", cache)
+
+        generator = TakeoverGenerator(first, better)
+        generator.set_portrait(coarse)
+        generator.begin(image)
+        built.set()
+        generator.wait(30)
+        generator.begin(reference_images()[2])
+        assert generator.info.runtime == "openvino"
+        assert not first.closed
+        before = generator.finish()
+        assert first.closed
+        assert compare(before, first.inner.generate(image)).greatest == 0
+        after = generator.finish().copy()
+        assert compare(after, generator.generate(reference_images()[2])).greatest == 0
         generator.close()
 
     def test_one_that_cannot_be_opened_leaves_the_first(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from importlib.metadata import distributions
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from engines import runtime_tensorrt
+from engines.build import CLASSIC, RTX
+from engines.cache import EngineCache
+from engines.coarse import coarse_graph, coarse_portrait
 from engines.contract import EngineFailed, RuntimeUnavailable
 from engines.cuda import Device
 from engines.nvidia import Gpu, check_driver, find_gpu
+from engines.parity import reference_images, reference_portrait_arrays
+from engines.runtime_tensorrt import TensorRtGenerator
 
 
 @pytest.mark.parametrize(
@@ -83,3 +92,95 @@ def test_a_gpu_that_gives_no_stream_is_let_go(
         Device()
     assert driver.called[-1] == "cuDevicePrimaryCtxRelease_v2"
     assert "cuStreamDestroy_v2" not in driver.called
+
+
+class PaperDriver:
+    """A driver that computes nothing: it lends memory and notes what it is asked, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self._lent: list[Any] = []
+        self._handles = 100
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> int:
+            first = arguments[0] if arguments else None
+            if name == "cuMemHostAlloc":
+                self._lent.append((ctypes.c_uint8 * arguments[1].value)())
+                first._obj.value = ctypes.addressof(self._lent[-1])
+            elif hasattr(first, "_obj"):  # a handle is asked for
+                self._handles += 1
+                first._obj.value = self._handles
+            self.asked.append((name, getattr(first, "value", None)))
+            return 0
+
+        return call
+
+    def names(self) -> list[str]:
+        return [name.removesuffix("_v2") for name, _ in self.asked]
+
+
+def paper_tensorrt(driver: PaperDriver) -> SimpleNamespace:
+    """As much of TensorRT as the runtime asks for."""
+
+    def execute(stream: int) -> bool:
+        driver.asked.append(("execute", stream))
+        return True
+
+    context = SimpleNamespace(set_tensor_address=lambda *_: True, execute_async_v3=execute)
+    compiled = SimpleNamespace(deserialize=lambda data: True, serialize=lambda: b"compiled")
+    config = SimpleNamespace(
+        create_runtime_cache=lambda: compiled, set_runtime_cache=lambda cache: None
+    )
+    engine = SimpleNamespace(
+        create_execution_context=lambda *_: context, create_runtime_config=lambda: config
+    )
+    runtime = SimpleNamespace(deserialize_cuda_engine=lambda data: engine)
+    strategy = SimpleNamespace(WHOLE_GRAPH_CAPTURE=1)
+    return SimpleNamespace(__version__="0", Runtime=lambda log: runtime, CudaGraphStrategy=strategy)
+
+
+@pytest.mark.parametrize("module", [RTX, CLASSIC])
+def test_a_frame_is_queued_while_the_one_before_is_at_work(
+    module: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order of calls, since there is no GPU to run them on."""
+    driver = PaperDriver()
+    trt, gpu = paper_tensorrt(driver), Gpu("paper", (8, 9), (13, 0))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    monkeypatch.setattr(runtime_tensorrt, "explain_missing", lambda name: gpu)
+    monkeypatch.setattr(runtime_tensorrt, "load_module", lambda name: trt)
+    monkeypatch.setattr(runtime_tensorrt, "shared_logger", lambda name: logging.getLogger(name))
+    monkeypatch.setattr(runtime_tensorrt, "cached_engine", lambda *a, **k: (b"", None))
+    generator = TensorRtGenerator(coarse_graph(), EngineCache(tmp_path), module=module)
+    generator.set_portrait(coarse_portrait(*reference_portrait_arrays()[:2]))
+    first, second = reference_images()[1:3]
+
+    driver.asked.clear()
+    generator.begin(first)
+    generator.begin(second)
+    begun = driver.names()
+    pictures = [generator.finish(), generator.finish()]
+    names = driver.names()
+    assert "cuEventSynchronize" not in begun
+    assert "cuStreamSynchronize" not in names  # only ever for its own picture
+    assert begun.count("cuEventRecord") == 2
+    assert not {name for name in names if "Alloc" in name or "Create" in name}
+    marks = [handle for name, handle in driver.asked if name == "cuEventRecord"]
+    waits = [handle for name, handle in driver.asked if name == "cuEventSynchronize"]
+    assert marks == waits
+    assert len(set(marks)) == 2
+    assert not np.shares_memory(*pictures)
+    if module == CLASSIC:  # a graph per set of page-locked memory
+        launched = [handle for name, handle in driver.asked if name == "cuGraphLaunch"]
+        assert len(set(launched)) == 2
+    else:
+        assert begun.count("execute") == 2
+        sources = [name for name in begun if name in ("cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync")]
+        assert sources == ["cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync"] * 2
+    with pytest.raises(RuntimeError, match="no picture was begun"):
+        generator.finish()
+    generator.close()
+    assert driver.names().count("cuEventDestroy") == 2
+    with pytest.raises(EngineFailed, match="closed"):
+        generator.begin(first)

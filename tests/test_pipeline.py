@@ -396,6 +396,31 @@ def test_any_error_of_a_runtime_brings_the_next_one(method: str) -> None:
     assert "OutOfMemory: 5 GB wanted" in told[1].message
 
 
+@pytest.mark.parametrize("method", ["begin", "finish"])
+def test_pictures_at_work_in_a_runtime_that_fails_are_made_by_the_next(method: str) -> None:
+    def fail(*_: object) -> None:
+        raise EngineFailed("the device was lost")
+
+    def opener(*arguments: object, **options: object) -> Generator:
+        opened.append(open_generator(*arguments, **options))  # type: ignore[arg-type]
+        return opened[-1]
+
+    portrait, images = coarse_portrait(*reference_portrait_arrays()[:2]), reference_images()
+    opened: list[Generator] = []
+    with closing(GeneratorKeeper(EngineSettings(tier="coarse"), Events(), opener)) as keeper:
+        keeper.set_portrait(lambda spec: portrait)
+        wanted = [keeper.generate(image).copy() for image in images[:3]]
+        keeper.begin(images[0])
+        setattr(opened[0], method, fail)
+        keeper.begin(images[1])
+        found = [keeper.finish().copy()]
+        keeper.begin(images[2])
+        found += [keeper.finish().copy(), keeper.finish().copy()]
+        assert len(opened) == 2
+        for first, second in zip(wanted, found, strict=True):
+            assert compare(first, second).greatest <= 1
+
+
 def test_a_gpu_that_does_not_take_over_is_told_once() -> None:
     def better() -> Generator:
         raise EngineFailed("The card is full.")

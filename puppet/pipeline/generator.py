@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from engines.contract import (
     SpecMismatch,
     reason,
 )
+from engines.in_turn import copy_of
 from engines.inputs import available_cores, default_threads
 from puppet.draw import DRAW_STYLE
 from puppet.pipeline.events import Events
@@ -70,6 +72,7 @@ class GeneratorKeeper:
         self._events = events
         self._opener = opener
         self._tensors_for: TensorsFor | None = None
+        self._begun: deque[LandmarkImage] = deque()
         self._broken: list[tuple[str, bool]] = []
         """(runtime, whether on the processor): a runtime may fail on a GPU and run on the CPU."""
         self.fallbacks: list[str] = []
@@ -120,9 +123,26 @@ class GeneratorKeeper:
 
     def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
         """(512, 512, 4) uint8 RGBA, valid until the next call. Raises EngineFailed at the end."""
+        return self._until_it_works(lambda generator: generator.generate(image))
+
+    def begin(self, image: LandmarkImage) -> None:
+        """Begins a picture, which `finish` gives: see engines.contract.Generator."""
+        self._begun.append(copy_of(image))  # for the next runtime, should this one fail
+        try:
+            self._generator.begin(image)
+        except Exception as error:  # noqa: BLE001 (a library's edge)
+            self._replace(error)
+
+    def finish(self) -> NDArray[np.uint8]:
+        """The picture begun first, as of `generate`; valid until the next `begin`."""
+        picture = self._until_it_works(lambda generator: generator.finish())
+        self._begun.popleft()
+        return picture
+
+    def _until_it_works(self, make: Callable[[Generator], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         while True:
             try:
-                picture = self._generator.generate(image)
+                picture = make(self._generator)
             except Exception as error:  # noqa: BLE001 (a library's edge: the picture stays on air)
                 self._replace(error)
                 continue
@@ -179,7 +199,8 @@ class GeneratorKeeper:
         return partial(open_remote, server=wanted.server, deadline_s=wanted.server_deadline_s)
 
     def _replace(self, failure: Exception) -> None:
-        """Opens the next runtime that takes this portrait, or raises EngineFailed."""
+        """Opens the next runtime that takes this portrait and begins what was begun, or raises
+        EngineFailed."""
         self._broken.append((self._generator.info.runtime, _is_cpu(self._generator.info.device)))
         was = self.describe()
         with contextlib.suppress(Exception):  # what has failed may fail to close
@@ -191,6 +212,8 @@ class GeneratorKeeper:
                     on_failure.callback(opened.close)
                     if self._tensors_for is not None:
                         opened.set_portrait(self._tensors_for(opened.spec))
+                    for image in self._begun:
+                        opened.begin(image)
                 except Exception as error:  # noqa: BLE001 (a library's edge)
                     _log.info("%s on %s cannot take over: %s", runtime, device, reason(error))
                     continue

@@ -7,14 +7,14 @@ driver's neutral face is known before the first picture; the second makes the pi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from puppet.capture import MeasuredSource, is_address, open_source, path_of
 from puppet.capture.live import LiveSource
-from puppet.contract import Frame, Observation, SourceSilent, Tracker, UserError
+from puppet.contract import Frame, Observation, Picture, SourceSilent, Tracker, UserError
 from puppet.flow import AgeStats
 from puppet.output.video import VideoWriter, check_video_name
 from puppet.pipeline.cast import Cast
@@ -29,7 +29,7 @@ from puppet.pipeline.opening import (
     set_opencv_threads,
     spare_driver,
 )
-from puppet.pipeline.performer import Performer
+from puppet.pipeline.performer import Begun, Performer
 from puppet.pipeline.report import Report, StageTimes, label_line
 from puppet.pipeline.settings import RenderSettings
 from puppet.retarget import best_neutral
@@ -173,10 +173,9 @@ def _write(
         audio_from=_sound_of(settings),
     )
     try:
-        for done, observation in enumerate(observations, 1):
-            picture = performer.perform(observation)
+        for done, picture in enumerate(_pictures(performer, observations), 1):
             since = time.perf_counter_ns()
-            writer.add(picture.rgb, (observation.captured_at_ns - start_ns) / 1e9)
+            writer.add(picture.rgb, (picture.captured_at_ns - start_ns) / 1e9)
             since = times.lap("send", since)
             first_ns = first_ns or since
             show("rendering", done, len(observations))
@@ -187,6 +186,18 @@ def _write(
         raise
     writer.close(replace=done == len(observations))
     return done, first_ns, writer.part if writer.part.exists() else settings.out
+
+
+def _pictures(performer: Performer, observations: list[Observation]) -> Iterator[Picture]:
+    """In order. The network works on each while the one before is composed and encoded."""
+    begun: Begun | None = None
+    for observation in observations:
+        following = performer.begin(observation)
+        if begun is not None:
+            yield performer.finish(begun)
+        begun = following
+    if begun is not None:
+        yield performer.finish(begun)
 
 
 def _sound_of(settings: RenderSettings) -> Path | None:

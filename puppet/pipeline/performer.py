@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from engines.contract import EngineError
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.contract import EngineError, LandmarkImage
 from puppet.compose.compositor import cross_fade
 from puppet.compose.settings import Background, ComposeSettings, LabelSettings
 from puppet.compose.slate import SlateReason
@@ -22,6 +25,15 @@ from puppet.track.presence import Presence, PresencePolicy, PresenceState
 FADE_S = 0.25
 """How long another avatar or background takes to come in."""
 _LABEL_SIZES = ("small", "medium", "large")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A picture on its way: the network's input, or why the slate is shown instead."""
+
+    captured_at_ns: int
+    index: int
+    shown: LandmarkImage | SlateReason
 
 
 class Performer:
@@ -163,8 +175,33 @@ class Performer:
         self._last = self._faded(self._perform(observation))
         return self._last
 
-    def _perform(self, observation: Observation) -> Picture:
+    def begin(self, observation: Observation) -> Begun:
+        """The first half of `perform`, for a render: the network computes beside the caller.
+        Pictures are finished in the order they were begun, each after the next was begun at the
+        latest. Avatar and background stay. Raises EngineFailed."""
+        begun = self._prepare(observation)
+        if not isinstance(begun.shown, str):
+            self._generator.begin(begun.shown)
+        return begun
+
+    def finish(self, begun: Begun) -> Picture:
+        """The second half. Raises EngineFailed when no generator is left."""
+        if isinstance(begun.shown, str):
+            return self._slate(begun)
         since = time.perf_counter_ns()
+        rgba = self._generator.finish()
+        return self._composed(begun, rgba, self._times.lap("generate", since))
+
+    def _perform(self, observation: Observation) -> Picture:
+        begun = self._prepare(observation)
+        if isinstance(begun.shown, str):
+            return self._slate(begun)
+        since = time.perf_counter_ns()
+        rgba = self._generator.generate(begun.shown)
+        return self._composed(begun, rgba, self._times.lap("generate", since))
+
+    def _prepare(self, observation: Observation) -> Begun:
+        at, since = (observation.captured_at_ns, observation.index), time.perf_counter_ns()
         neutral = self.driver.calibrate(observation)
         if neutral is not None:
             said = f"Calibrated on your neutral face (fit {neutral.score:.0%})."
@@ -174,21 +211,24 @@ class Performer:
         state = self._presence.step(self._usable(observation))
         self._note(state)
         if self.panicking:
-            return self._slate(observation, "panic", since)
+            return Begun(*at, "panic")
         if state.presence is Presence.SLATE and not self.paused:
-            return self._slate(observation, "away", since)
+            return Begun(*at, "away")
         driving = self.driver.landmarks(state, observation.captured_at_ns)
         since = self._times.lap("retarget", since)
         image = self._role.painter.paint(driving)
-        since = self._times.lap("draw", since)
-        rgba = self._generator.generate(image)
-        since = self._times.lap("generate", since)
-        picture = self._compositor.compose(rgba, observation.captured_at_ns, observation.index)
+        self._times.lap("draw", since)
+        return Begun(*at, image)
+
+    def _composed(self, begun: Begun, rgba: NDArray[np.uint8], since: int) -> Picture:
+        picture = self._compositor.compose(rgba, begun.captured_at_ns, begun.index)
         self._times.lap("compose", since)
         return picture
 
-    def _slate(self, observation: Observation, reason: SlateReason, since: int) -> Picture:
-        picture = self._compositor.slate(observation.captured_at_ns, observation.index, reason)
+    def _slate(self, begun: Begun) -> Picture:
+        assert isinstance(begun.shown, str)
+        since = time.perf_counter_ns()
+        picture = self._compositor.slate(begun.captured_at_ns, begun.index, begun.shown)
         self._times.lap("compose", since)
         return picture
 
