@@ -478,14 +478,27 @@ def test_close_returns_though_the_device_hangs() -> None:
     release.set()
 
 
-def test_an_error_of_our_own_reaches_the_reader() -> None:
+def test_an_error_of_a_library_s_own_is_a_lost_device_that_may_come_back() -> None:
+    there = threading.Event()
+
     class Buggy(FaultyFeed):
         def grab(self) -> Grabbed:
-            raise ZeroDivisionError("a bug")
+            raise ZeroDivisionError("no rate")
 
-    source = LiveSource("cam", Buggy(1, []), lambda: FaultyFeed(0, []))
-    with pytest.raises(ZeroDivisionError):
-        source.read(5.0)
+        def close(self) -> None:
+            raise OSError("closed already")
+
+    def connect() -> FaultyFeed:
+        if not there.is_set():
+            raise RuntimeError("no bus")
+        return FaultyFeed(10**6, [])
+
+    source = LiveSource("cam", Buggy(1, []), connect, retry_s=0.01)
+    _, said = read_until_silent(source, 0.2)
+    assert said.endswith("ZeroDivisionError: no rate (trying again: RuntimeError: no bus)")
+    there.set()
+    assert source.read(5.0) is not None
+    source.close()
 
 
 # Streams -------------------------------------------------------------------------------------

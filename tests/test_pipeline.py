@@ -16,14 +16,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engines.coarse import coarse_portrait
 from engines.contract import EngineFailed, Generator
 from engines.parity import compare, reference_images, reference_portrait_arrays
 from engines.runtimes import open_generator
 from engines.takeover import TakeoverGenerator
+from puppet.compose.compositor import Compositor
 from puppet.compose.settings import Background, ComposeSettings, LabelSettings
-from puppet.contract import Observation, SinkError, SourceError, UserError
+from puppet.contract import Observation, Picture, SinkError, SourceError, UserError
 from puppet.pipeline.cast import Cast
 from puppet.pipeline.commands import (
     Adjust,
@@ -456,11 +458,38 @@ def test_tracking_runs_beside_the_generator_only_where_a_core_is_left(
             assert keeper.leaves_a_core is left
 
 
-def test_when_no_runtime_is_left_the_run_ends_with_the_reason(avatar: Path) -> None:
-    run, kept, _ = scripted(avatar, moving_faces(300), opener=failing_after(3, fails_for=99))
+def test_when_no_runtime_is_left_the_slate_stays_on_air(avatar: Path) -> None:
+    opener = failing_after(3, fails_for=99)
+    run, kept, told = scripted(avatar, [face()] * 120, opener=opener)
     with pytest.raises(EngineFailed, match="no other runtime can take over"):
-        run.run()
+        run.run()  # until the source ends: then the reason is the outcome
     assert kept.closed
+    assert kinds(told).count("picture-failed") == 1
+    slates = [each.rgb for each in kept.pictures[-2:]]
+    assert np.array_equal(*slates)
+    assert np.abs(slates[0].astype(int) - kept.pictures[1].rgb.astype(int)).mean() > 5
+    assert sum("no other runtime" in warning for warning in run.report().warnings) == 1
+
+
+def test_one_picture_that_cannot_be_made_is_a_slate_and_the_run_goes_on(
+    avatar: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, made = Compositor.compose, 0
+
+    def compose(self: Compositor, rgba: NDArray[np.uint8], at_ns: int, index: int) -> Picture:
+        nonlocal made
+        made += 1
+        if made == 4:
+            raise MemoryError("no memory for a picture")
+        return works(self, rgba, at_ns, index)
+
+    monkeypatch.setattr(Compositor, "compose", compose)
+    run, kept, told = scripted(avatar, [face()] * 60)
+    report = run.run()
+    assert [k for k in kinds(told) if k.startswith("picture")] == ["picture-failed", "picture-back"]
+    assert "MemoryError: no memory for a picture" in report.warnings[0]
+    before, slate, after = (kept.pictures[i].rgb.astype(int) for i in (2, 3, 4))
+    assert np.abs(before - after).mean() < 1 < np.abs(before - slate).mean()
 
 
 def test_a_failing_sink_leaves_the_others_running(avatar: Path) -> None:

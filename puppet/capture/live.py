@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -113,10 +114,11 @@ class LiveSource:
                     self._rate.tick(captured_at_ns)
                     self._slot.put(Frame(rgb, captured_at_ns, index))
                     index += 1
-            except SourceError as error:
-                self.lost = str(error)
+            except Exception as error:  # noqa: BLE001 (a library's edge: the device may come back)
+                self.lost = _why(error)
             finally:
-                feed.close()
+                with contextlib.suppress(Exception):  # what has failed may fail to close
+                    feed.close()
             feed = self._wait_for_return(stop)
 
     def _wait_for_return(self, stop: threading.Event) -> Feed | None:
@@ -124,10 +126,14 @@ class LiveSource:
         while not stop.wait(self._retry_s):
             try:
                 feed = self._connect()
-            except SourceError as error:
-                self.lost = f"{cause} (trying again: {error})"
+            except Exception as error:  # noqa: BLE001 (a library's edge)
+                self.lost = f"{cause} (trying again: {_why(error)})"
                 continue
             self.reconnects += 1
             self.size, self.fps_nominal = feed.size, feed.fps_nominal
             return feed
         return None
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, SourceError) else f"{type(error).__name__}: {error}"

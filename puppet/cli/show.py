@@ -40,6 +40,7 @@ SHOWN = frozenset(
         "panic-over",
         "face-lost",
         "source-back",
+        "picture-back",
         "runtime",
         "slow",
         "label",

@@ -23,6 +23,8 @@ Kind: TypeAlias = Literal[
     "source-back",
     "source-ended",
     "tracking-failed",
+    "picture-failed",
+    "picture-back",
     "avatar",
     "avatar-failed",
     "paused",
@@ -50,6 +52,7 @@ WARNINGS: frozenset[Kind] = frozenset(
     {
         "source-silent",
         "tracking-failed",
+        "picture-failed",
         "avatar-failed",
         "runtime-fallback",
         "sink-failed",

@@ -72,6 +72,8 @@ class GeneratorKeeper:
         self._events = events
         self._opener = opener
         self._tensors_for: TensorsFor | None = None
+        self._gone: str | None = None
+        """Why no runtime is left."""
         self._begun: deque[LandmarkImage] = deque()
         self._broken: list[tuple[str, bool]] = []
         """(runtime, whether on the processor): a runtime may fail on a GPU and run on the CPU."""
@@ -141,6 +143,8 @@ class GeneratorKeeper:
 
     def _until_it_works(self, make: Callable[[Generator], NDArray[np.uint8]]) -> NDArray[np.uint8]:
         while True:
+            if self._gone is not None:
+                raise EngineFailed(self._gone)
             try:
                 picture = make(self._generator)
             except Exception as error:  # noqa: BLE001 (a library's edge: the picture stays on air)
@@ -224,10 +228,11 @@ class GeneratorKeeper:
             self.fallbacks.append(told)
             self._events.tell("runtime-fallback", told)
             return
-        raise EngineFailed(
+        self._gone = (
             f"{was} failed ({reason(failure)}), and no other runtime can take over here. "
             "'puppet doctor' lists the runtimes and what each one lacks."
-        ) from failure
+        )
+        raise EngineFailed(self._gone) from failure
 
     def _others(self) -> Iterator[tuple[str, str]]:
         from engines.runtimes import candidates

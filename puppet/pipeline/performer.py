@@ -175,6 +175,11 @@ class Performer:
         self._last = self._faded(self._perform(observation))
         return self._last
 
+    def stand_in(self, observation: Observation) -> Picture:
+        """The slate, for a picture that could not be made."""
+        self._last = self._slate(Begun(observation.captured_at_ns, observation.index, "away"))
+        return self._last
+
     def begin(self, observation: Observation) -> Begun:
         """The first half of `perform`, for a render: the network computes beside the caller.
         Pictures are finished in the order they were begun, each after the next was begun at the

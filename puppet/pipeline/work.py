@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
 from engines.coarse import TIER as COARSE
+from engines.contract import reason
 from puppet.contract import Observation, Picture, SinkError
 from puppet.flow import Closed, LatestSlot
 from puppet.pipeline.actions import Actions
@@ -23,6 +25,7 @@ IDLE_TICK_S = 1 / 15
 SLOW_AFTER_S = 5.0
 """When it is looked at whether the network keeps up with the source: all is warm by then."""
 _NEWEST = 60
+_log = logging.getLogger(__name__)
 
 
 class Work:
@@ -49,18 +52,22 @@ class Work:
         self._actions = Actions(parts, events)
         self._last_index = -1
         self._pace_known = False
+        self._failure: Exception | None = None
+        """What the last picture failed of."""
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop`, a command to quit, the source's end, or its time is over.
 
-        Raises what went wrong, at capture and tracking too; SinkError when no output is left.
+        A picture that cannot be made is replaced by the slate, since an output that ends in the
+        middle of a call is worse; what the last one failed of is raised at the end. Raises what
+        else went wrong, at capture and tracking too; SinkError when no output is left.
         """
         waiting_since = time.perf_counter()
         patience_s = PATIENCE_S
         try:
             while not stop.is_set() and not self._is_time_over():
                 if self._actions.obey(self._commands.drain()):
-                    return
+                    break
                 try:
                     observation = self._slot.get(patience_s)
                 except TimeoutError:
@@ -76,12 +83,14 @@ class Work:
             self._events.tell("source-ended", f"{self._parts.source.name} has ended.")
         finally:
             self._tally.ended_ns = time.perf_counter_ns()
+        if self._failure is not None:
+            raise self._failure
 
     def _picture_of(self, observation: Observation) -> Picture:
         self._last_index = observation.index
         self._tally.face_lost_frames += observation.landmarks is None
         self._parts.tracking.note(observation)
-        picture = self._parts.performer.perform(observation)
+        picture = self._perform(observation)
         neutral = self._parts.performer.driver.take_new_neutral()
         if neutral is not None:
             self._parts.profile.keep(neutral)
@@ -90,7 +99,28 @@ class Work:
     def _idle_picture(self) -> Picture:
         """The portrait goes on by itself while nothing arrives."""
         nobody = Observation(None, time.perf_counter_ns(), self._last_index)
-        return self._parts.performer.perform(nobody)
+        return self._perform(nobody)
+
+    def _perform(self, observation: Observation) -> Picture:
+        performer, before = self._parts.performer, self._failure
+        try:
+            picture = performer.perform(observation)
+        except Exception as error:  # noqa: BLE001 (outputs stay on air, and the end tells)
+            self._failure = error
+            if before is None:
+                self._tell_failure(error)
+            return performer.stand_in(observation)
+        if before is not None:
+            self._failure = None
+            self._events.tell("picture-back", "The picture is made again.")
+        return picture
+
+    def _tell_failure(self, error: Exception) -> None:
+        _log.info("A picture cannot be made.", exc_info=error)
+        why = f"The picture cannot be made: {reason(error)}"
+        if why not in self._tally.warnings:
+            self._tally.warnings.append(why)
+        self._events.tell("picture-failed", f"{why} The slate is shown.")
 
     def _send(self, picture: Picture) -> None:
         fan_out = self._parts.fan_out

@@ -68,11 +68,11 @@ class Sockets:
         if len(self._clients) >= MAX_CLIENTS:
             await socket.close(1013, f"{MAX_CLIENTS} clients listen already.")
             return
-        await socket.accept(_subprotocol(socket))
         self._loop = asyncio.get_running_loop()
         client = _Client()
-        self._clients.add(client)
+        self._clients.add(client)  # before anything is waited for: others come meanwhile
         try:
+            await socket.accept(_subprotocol(socket))
             await _first_done(self._tell(socket, client), _until_gone(socket))
         finally:
             self._clients.discard(client)
@@ -118,10 +118,10 @@ class Sockets:
         if self._viewers >= MAX_CLIENTS:
             await socket.close(1013, f"{MAX_CLIENTS} viewers look already.")
             return
-        await socket.accept(_subprotocol(socket))
-        self._viewers += 1
+        self._viewers += 1  # before anything is waited for: others come meanwhile
         wishes: asyncio.Queue[str] = asyncio.Queue(_MAX_WISHES)
         try:
+            await socket.accept(_subprotocol(socket))
             await _first_done(self._show(socket, wishes), _hear_wishes(socket, wishes))
         finally:
             self._viewers -= 1

@@ -119,7 +119,7 @@ function chips() {
 }
 
 function hear({ kind, message }) {
-  const bad = ["refused", "avatar-failed", "sink-failed", "source-silent", "tracking-failed", "runtime-fallback"].includes(kind);
+  const bad = ["refused", "avatar-failed", "sink-failed", "source-silent", "tracking-failed", "picture-failed", "runtime-fallback"].includes(kind);
   if (kind === "creating") showStep(message);
   if (kind === "calibrated") calibrated(message);
   if (kind === "avatar-failed" || kind === "refused") settled();
