@@ -143,10 +143,12 @@ def test_virtual_camera_errors_tell_the_remedy(tmp_path: Path) -> None:
     pytest.importorskip("pyvirtualcam")
     with pytest.raises(SinkError, match=r"no device /dev/video97.*modprobe.*video_nr=97"):
         VirtualCameraSink("/dev/video97").open(WIDTH, HEIGHT, FPS)
-    no_camera = tmp_path / "video5"
-    no_camera.touch()
     with pytest.raises(SinkError, match="not a virtual one"):
-        VirtualCameraSink(str(no_camera)).open(WIDTH, HEIGHT, FPS)
+        VirtualCameraSink("/dev/null").open(WIDTH, HEIGHT, FPS)
+    (tmp_path / "there").touch()
+    for path in (tmp_path / "there", tmp_path / "missing", Path("/dev/../etc/hosts")):
+        with pytest.raises(SinkError, match="no camera device; name one such as /dev/video10"):
+            VirtualCameraSink(str(path)).open(WIDTH, HEIGHT, FPS)
 
 
 @pytest.mark.parametrize("device", [None, "Unity Video Capture #2"])

@@ -91,6 +91,8 @@ class VirtualCameraSink:
 
 def _check_device(device: str) -> None:
     """Says what is wrong with a Linux device before the library does so in its own words."""
+    if not os.path.normpath(device).startswith("/dev/"):  # and whether it exists is nobody's matter
+        raise SinkError(f"{device} is no camera device; name one such as /dev/video10")
     if not os.path.exists(device):
         number = re.sub(r"\D", "", device) or "10"
         raise SinkError(
