@@ -1,8 +1,10 @@
 """What comes into every convolution of a generator, measured, so that 8 bits can hold it.
 
-    python -m calibrate.ranges WEIGHTS.safetensors --cache CACHE/train
+    python -m calibrate.ranges WEIGHTS.safetensors --cache CACHE/train --stills CACHE/portraits
 
-rewrites the weights file with the ranges in it.
+rewrites the weights file with the ranges in it. Clips are photographs; stills add paintings and
+statues. The drawn head that engines are compared on (engines.parity) is like neither and belongs to
+the ranges too: clipped, it would say nothing of an engine.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -21,6 +26,7 @@ from calibrate.data import PairDataset, open_cache
 from calibrate.trained import load_trained, save_trained
 from engines.contract import SpecMismatch
 from engines.network import Network, Portrait
+from engines.parity import reference_images, reference_portrait_arrays
 from engines.quantize import Ranges
 
 SHARE = 1e-5
@@ -72,25 +78,45 @@ def measure_ranges(network: Network, batches: Iterable[dict[str, Tensor]]) -> Ra
     return ranges
 
 
+def drawn_heads() -> Iterator[dict[str, Tensor]]:
+    """What engines are compared on, in batches of one."""
+    rgb, matte, contours = reference_portrait_arrays()
+    portrait = {
+        "portrait": _planes(np.dstack((rgb, matte))) / 255,
+        "portrait_contours": _planes(contours) / 255,
+    }
+    for image in reference_images():
+        yield {
+            **portrait, "contours": _planes(image.contours) / 255, "motion": _planes(image.motion)
+        }  # fmt: skip
+
+
+def _planes(picture: NDArray[Any]) -> Tensor:
+    """(H, W, C) to (1, C, H, W) float32."""
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].float().contiguous()
+
+
 def main() -> None:
     from calibrate.train import to_device
 
     parser = argparse.ArgumentParser(description="Puts ranges for 8 bits into a weights file.")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--cache", type=Path, required=True, help="cached clips")
+    parser.add_argument("--stills", type=Path, help="cached stills")
     parser.add_argument("--samples", type=int, default=64)
     given = parser.parse_args()
     try:
         network = load_trained(given.weights)
     except SpecMismatch as error:
         raise SystemExit(str(error)) from error
+    stills = open_cache(given.stills) if given.stills else []
     pairs = PairDataset(
-        open_cache(given.cache), [], length=given.samples, seed=0, stills_share=0.0,
+        open_cache(given.cache), stills, length=given.samples, seed=0, stills_share=0.4,
         foreground_share=0.35,
     )  # fmt: skip
-    loader = DataLoader(pairs, batch_size=4)
     device = torch.device("cpu")
-    ranges = measure_ranges(network, (to_device(raw, device) for raw in islice(loader, None)))
+    samples = (to_device(raw, device) for raw in DataLoader(pairs, batch_size=4))
+    ranges = measure_ranges(network, chain(samples, drawn_heads()))
     save_trained(given.weights, network, ranges)
 
 

@@ -37,7 +37,8 @@ train() {
         --batch $((32 * gpus)) --quiet --save-minutes 2 \
         ${start[@]+"${start[@]}"} ${TRAIN_OPTIONS:-} ${!own:-}
     cp "$run/weights.safetensors" "$out/$tier.safetensors"
-    "$python" -m calibrate.ranges "$out/$tier.safetensors" --cache "$cache/train"
+    "$python" -m calibrate.ranges "$out/$tier.safetensors" --cache "$cache/train" \
+        --stills "$cache/portraits"
     cp "$run/log.csv" "$out/$tier.csv"
     cp "$run/preview.png" "$out/$tier.png"
 }

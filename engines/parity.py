@@ -44,8 +44,8 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "f32": Tolerance(mean=0.05, p999=1, greatest=8),
     "f16": Tolerance(mean=0.3, p999=4, greatest=32),
     "bf16": Tolerance(mean=1.0, p999=12, greatest=96),
-    # The reference portrait is painted of waves, which no face has: what it shows is beyond the
-    # ranges that faces have, and clipped.
+    # The reference portrait is painted of waves, which no face has. Shipped ranges hold it
+    # (calibrate.ranges); a tuned network's may clip what of it no picture of the person shows.
     "int8": Tolerance(mean=1.0, p999=40, greatest=128),
 }
 """By precision as RuntimeInfo names it."""

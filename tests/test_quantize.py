@@ -12,8 +12,12 @@ import torch
 from torch import nn
 
 from calibrate.ranges import measuring, united
-from engines.contract import SpecMismatch
+from engines.cache import EngineCache
+from engines.contract import RuntimeUnavailable, SpecMismatch
+from engines.models import load_model_of, shipped_tiers
+from engines.parity import check_parity, make_reference
 from engines.quantize import IN_FLOAT, check_ranges, quantize
+from engines.ways import Wish, ways
 from engines.weights import parse_weights, read_weights, write_weights
 from tests.engine_models import measured_model
 
@@ -85,3 +89,16 @@ def test_what_comes_into_convolutions_is_measured_over_all_passes() -> None:
         network(torch.full((1, 1, 4, 4), 50.0))  # no longer
     assert ranges == {"generator.0": (-1.0, 3.0), "generator.2": (0.0, 6.0)}
     assert united(ranges, {"generator.0": (-2.0, 1.0)}) == {"generator.0": (-2.0, 3.0)}
+
+
+@pytest.mark.parametrize("tier", shipped_tiers())
+def test_shipped_networks_pass_the_gate_in_8_bits(tier: str, tmp_path: Path) -> None:
+    """Where the gate refuses 8 bits most computers would take twice the time."""
+    model, cache = load_model_of(tier), EngineCache(tmp_path)
+    way = next(w for w in ways() if (w.runtime, w.device) == ("openvino", "CPU"))
+    try:
+        generator = way.open(model, Wish("int8"), cache)
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
+    assert check_parity(generator, make_reference(model, cache)).mean < 0.4
+    generator.close()
