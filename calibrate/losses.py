@@ -181,7 +181,8 @@ def eyes_and_mouth(contours: Tensor) -> tuple[Tensor, Tensor]:
     (B, 3, 256, 256)."""
 
     def near(fill: Tensor) -> Tensor:
-        # By rows and then by columns, one channel in plain order: a fifth of a CPU's step else.
+        # By rows and then by columns, one channel in plain order: at once, and channels last, this
+        # took a fifth of a step on a CPU (profiled once).
         x = (fill.clamp(0, 0.4) / 0.4).contiguous()
         for kernel, padding in (((9, 1), (4, 0)), ((1, 9), (0, 4))):
             x = F.max_pool2d(x, kernel, 1, padding)

@@ -7,6 +7,7 @@ picture at once: to begin the next one first would show every picture a frame la
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 
 import numpy as np
@@ -44,7 +45,7 @@ class Slots:
         return self._at_work.popleft()
 
 
-class FinishedLate:
+class FinishedLate(ABC):
     """`begin` and `finish` for what computes only while it is called: a copy waits."""
 
     def __init__(self) -> None:
@@ -62,9 +63,9 @@ class FinishedLate:
             raise RuntimeError("no picture was begun")
         return self.generate(self._waiting.popleft())
 
+    @abstractmethod
     def generate(self, image: LandmarkImage) -> NDArray[np.uint8]:
         """See engines.contract.Generator."""
-        raise NotImplementedError
 
 
 def copy_of(image: LandmarkImage) -> LandmarkImage:

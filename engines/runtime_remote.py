@@ -88,9 +88,8 @@ class RemoteGenerator:
                     "the server load them.",
                     "unknown",
                 )
-            self._infer(
-                self._checked.frames[0], (OUTPUT,), SETUP_DEADLINE_S
-            )  # the first one may compile
+            # The first one may compile.
+            self._infer(self._checked.frames[0], (OUTPUT,), SETUP_DEADLINE_S)
             self.info = self._describe("as served")
         self._key = key
 
