@@ -29,6 +29,7 @@ from calibrate.cuts import (
     fill_foreground,
     imagined_motion,
     letterbox,
+    look_again,
     picture_size,
     random_cut,
     recolour,
@@ -49,6 +50,10 @@ _LIGHT_EYES, _MISPLACED_EYES = 0.3, 0.25
 """Shares of samples, see calibrate.eyes."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
+_ALIKE, _AT_REST = 0.8, 0.95
+"""From where on, of 1, a pair is the most alike of a few, and the portrait itself."""
+_ANOTHER_LOOK = 0.6
+"""Share of samples whose portrait was searched, and not followed as its driver."""
 _LETTERBOX = 0.25
 """Share of samples with a bar along the edge."""
 WINDOW = 128
@@ -143,13 +148,14 @@ class PairDataset(Dataset[dict[str, Any]]):
         a = int(rng.choice(clip.usable))
         others = rng.choice(clip.usable, 4)
         # Half of the time the most different of a few: of all that differs, lips, lids and gaze
-        # are what only the synthesis can show. Now and then the least: a face at rest, which is
-        # what one sees most, has to stay as sharp as the portrait.
+        # are what only the synthesis can show. Now and then the least, or the portrait itself: a
+        # face at rest, which is what one sees most, has to stay as sharp as the portrait.
         own = face_shape(clip.landmarks[a])
         change = [(np.abs(face_shape(clip.landmarks[i]) - own) * _TELLING).mean() for i in others]
         kind = rng.random()
         most, least = int(np.argmax(change)), int(np.argmin(change))
-        b = int(others[most if kind < 0.5 else least if kind > 0.85 else 0])
+        b = int(others[most if kind < 0.5 else least if kind > _ALIKE else 0])
+        b = a if kind > _AT_REST else b
         matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
         more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
         return [cut(clip, int(i), matrix, mirrored) for i in (a, b, *more)]
@@ -187,6 +193,8 @@ class PairDataset(Dataset[dict[str, Any]]):
             cuts = recolour_irises(cuts, rng)
         if rng.random() < _MISPLACED_EYES:
             cuts = misplace_eyes(cuts, rng)
+        if rng.random() < _ANOTHER_LOOK:
+            cuts = [look_again(cuts[0], rng), *cuts[1:]]
         if rng.random() < _LETTERBOX:
             cuts = letterbox(cuts, rng)
         return recolour(cuts, rng)

@@ -24,6 +24,7 @@ from calibrate.cuts import (
     face_shape,
     imagined_motion,
     letterbox,
+    look_again,
     mirror_points,
     random_cut,
     warp_picture,
@@ -293,6 +294,33 @@ def test_samples_for_one_person_are_not_varied(cache: Path) -> None:
 
     assert holes(varied=False) == 0
     assert holes(varied=True) > 0
+
+
+def test_another_look_finds_the_same_face_a_little_elsewhere(astronaut: Cut) -> None:
+    rng = np.random.default_rng(0)
+    unit = float(np.linalg.norm(astronaut.points[33, :2] - astronaut.points[263, :2]))
+    away = []
+    for _ in range(50):
+        again = look_again(astronaut, rng)
+        assert again.rgb is astronaut.rgb
+        assert np.array_equal(again.points[:, 2], astronaut.points[:, 2])
+        step = (again.points - astronaut.points)[:, :2] / unit
+        away.append(np.sqrt((step**2).sum(1).mean()))
+        neighbours = np.linalg.norm(step[61] - step[146])  # a corner of the mouth moves as one
+        assert neighbours < 0.02
+    assert 0.010 < np.median(away) < 0.020
+    assert max(away) < 0.06
+
+
+def test_some_pairs_are_the_portrait_itself(cache: Path) -> None:
+    pairs = PairDataset(
+        open_cache(cache), [], length=120, seed=3, stills_share=0, varied=False
+    )  # fmt: skip
+    same = sum(
+        np.array_equal(pair["portrait"], pair["target"])
+        for pair in map(pairs.__getitem__, range(120))
+    )
+    assert 3 < same < 60  # one in twenty, and whatever chance adds among six frames
 
 
 def test_cuts_stay_inside_the_picture() -> None:
