@@ -23,6 +23,8 @@ WEIGHT_SIZE = 64
 _COLOUR_TOLERANCE = 0.08
 """Difference of colour, of 1, at which an aligned picture counts a third."""
 _OUTER_EYE_CORNERS = (33, 263)
+_STRETCHED = 0.4
+"""Share of cuts whose faces are made longer or broader."""
 _REACH = 0.25
 """Mean motion, in half-widths, at which an aligned picture counts a third."""
 
@@ -78,6 +80,10 @@ def random_cut(
     middle = (float(centre[0]), float(centre[1]))
     matrix = np.asarray(cv2.getRotationMatrix2D(middle, angle, SIZE / side), np.float64)
     matrix[:, 2] += SIZE / 2 - centre
+    # Longer or broader faces than were filmed; enlarged, so that the picture still fills the cut.
+    if rng.random() < _STRETCHED:
+        wider = 1 + rng.uniform(0, 0.18) * np.eye(2)[rng.integers(2)]
+        matrix = wider[:, None] * (matrix - (0, 0, SIZE / 2)) + (0, 0, SIZE / 2)
     return matrix.astype(np.float32), bool(rng.random() < 0.5)
 
 
@@ -148,10 +154,10 @@ def look_again(each: Cut, rng: np.random.Generator) -> Cut:
 
 
 def recolour(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
-    """The same change of colour for all: gain and gamma per channel, sometimes grey."""
+    """The same change of colour for all: gain and gamma per channel, sometimes dark or grey."""
     levels = np.arange(256, dtype=np.float32)[:, None] / 255
     gamma = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
-    gain = rng.uniform(0.75, 1.15) * np.exp(rng.normal(0, 0.06, 3))
+    gain = rng.uniform(0.35 if rng.random() < 0.2 else 0.75, 1.15) * np.exp(rng.normal(0, 0.06, 3))
     table = np.clip(255 * gain * levels**gamma, 0, 255).astype(np.uint8).reshape(256, 1, 3)
     grey = rng.random() < 0.08
 

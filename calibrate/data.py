@@ -38,6 +38,7 @@ from calibrate.cuts import (
 from calibrate.expression import imagined_expression
 from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
+from calibrate.mouths import recolour_mouths
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
 
@@ -48,6 +49,8 @@ _EYES_AND_MOUTH = [33, 263, 61, 291]
 """Corners."""
 _LIGHT_EYES, _MISPLACED_EYES = 0.3, 0.25
 """Shares of samples, see calibrate.eyes."""
+_MADE_UP = 0.4
+"""Share of samples, see calibrate.mouths."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
 _ALIKE, _AT_REST = 0.8, 0.95
@@ -193,6 +196,8 @@ class PairDataset(Dataset[dict[str, Any]]):
             cuts = recolour_irises(cuts, rng)
         if rng.random() < _MISPLACED_EYES:
             cuts = misplace_eyes(cuts, rng)
+        if rng.random() < _MADE_UP:
+            cuts = recolour_mouths(cuts, rng)
         if rng.random() < _ANOTHER_LOOK:
             cuts = [look_again(cuts[0], rng), *cuts[1:]]
         if rng.random() < _LETTERBOX:

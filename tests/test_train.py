@@ -289,8 +289,8 @@ def test_samples_for_one_person_are_not_varied(cache: Path) -> None:
     """All mattes of this cache are full: only a bar can leave a hole."""
 
     def holes(varied: bool) -> int:
-        pairs = PairDataset(open_cache(cache), [], length=30, seed=1, stills_share=0, varied=varied)
-        return sum(int((pairs[i]["target_matte"] < 255).any()) for i in range(30))
+        pairs = PairDataset(open_cache(cache), [], length=60, seed=1, stills_share=0, varied=varied)
+        return sum(int((pairs[i]["target_matte"] < 255).any()) for i in range(60))
 
     assert holes(varied=False) == 0
     assert holes(varied=True) > 0
