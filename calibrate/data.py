@@ -55,7 +55,7 @@ _GLANCES = 0.6
 """Share of stills that look aside."""
 _ALIKE, _AT_REST = 0.8, 0.95
 """From where on, of 1, a pair is the most alike of a few, and the portrait itself."""
-_ANOTHER_LOOK = 0.6
+_ANOTHER_LOOK = 0.4
 """Share of samples whose portrait was searched, and not followed as its driver."""
 _LETTERBOX = 0.25
 """Share of samples with a bar along the edge."""

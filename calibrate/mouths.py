@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from calibrate.cuts import SIZE, Cut
 from puppet.landmarks import LIP_PAIRS, LIPS_INNER, LIPS_OUTER
 
-_INSIDE, _LIPS = 0.3, 0.12
+_INSIDE, _LIPS = 0.15, 0.1
 """Standard deviations of the logarithm of how much lighter the inside and the lips become."""
 _TINT = 0.06
 """The same of each colour by itself."""
