@@ -6,7 +6,7 @@ same numbers serve the drawing at any resolution.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,7 +22,6 @@ WEIGHT_SIZE = 64
 """Side of the weights of an extra source picture, as the encoder's features."""
 _COLOUR_TOLERANCE = 0.08
 """Difference of colour, of 1, at which an aligned picture counts a third."""
-_OUTER_EYE_CORNERS = (33, 263)
 _STRETCHED = 0.4
 """Share of cuts whose faces are made longer or broader."""
 _REACH = 0.25
@@ -132,26 +131,6 @@ def imagined_motion(
     shift = np.array((*rng.normal(0, 0.12, 2), 0)) * unit
     result: NDArray[np.float32] = (moved * scale + centre + shift).astype(np.float32)
     return result
-
-
-def look_again(each: Cut, rng: np.random.Generator) -> Cut:
-    """The same picture with landmarks as another look would find them: a portrait is searched once,
-    a driver is followed, and the two never agree.
-
-    Of 27 pictures searched and followed, the one and the other differed by 1.5 % of the distance of
-    the eyes, in the median: half of it a shift, a turn and a size, half of it shape. Of the first
-    half only half is imitated: with all of it, heads that moved a little were held back."""
-    eyes = each.points[list(_OUTER_EYE_CORNERS), :2]
-    unit = float(np.linalg.norm(eyes[0] - eyes[1]))
-    x, y = ((each.points[:, :2] - eyes.mean(0)) / max(unit, 1e-6)).T
-    shift, (size, turn) = rng.normal(0, 0.0025, 2), rng.normal(0, 0.005, 2)
-    bends = rng.normal(0, 0.010, (3, 2))
-    change = np.stack((size * x - turn * y, size * y + turn * x), 1) + shift
-    change = change + np.stack((x * x, x * y, y * y), 1) @ bends
-    change = change + rng.normal(0, 0.002, change.shape)
-    points = each.points.copy()
-    points[:, :2] += (unit * change).astype(np.float32)
-    return replace(each, points=points)
 
 
 def recolour(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:

@@ -29,7 +29,6 @@ from calibrate.cuts import (
     fill_foreground,
     imagined_motion,
     letterbox,
-    look_again,
     picture_size,
     random_cut,
     recolour,
@@ -55,8 +54,6 @@ _GLANCES = 0.6
 """Share of stills that look aside."""
 _ALIKE, _AT_REST = 0.8, 0.95
 """From where on, of 1, a pair is the most alike of a few, and the portrait itself."""
-_ANOTHER_LOOK = 0.4
-"""Share of samples whose portrait was searched, and not followed as its driver."""
 _LETTERBOX = 0.25
 """Share of samples with a bar along the edge."""
 WINDOW = 128
@@ -198,8 +195,6 @@ class PairDataset(Dataset[dict[str, Any]]):
             cuts = misplace_eyes(cuts, rng)
         if rng.random() < _MADE_UP:
             cuts = recolour_mouths(cuts, rng)
-        if rng.random() < _ANOTHER_LOOK:
-            cuts = [look_again(cuts[0], rng), *cuts[1:]]
         if rng.random() < _LETTERBOX:
             cuts = letterbox(cuts, rng)
         return recolour(cuts, rng)

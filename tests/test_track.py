@@ -17,7 +17,7 @@ import pytest
 
 from puppet.contract import Frame, Landmarks, Rgb, Tracker, TrackerError
 from puppet.system import data_dir, explain_import_error
-from puppet.track import find_faces, has_bundled_models, open_mesh, open_tracker
+from puppet.track import find_faces, has_bundled_models, open_mesh, open_tracker, settle_face
 from puppet.track.follow import Box, choose_face, face_box, only_face, overlap
 from puppet.track.tasks import MODEL_NAME, MODEL_VARIABLE, TasksMesh, model_path, read_model
 
@@ -165,6 +165,33 @@ def test_finds_all_faces_largest_first() -> None:
         True,
         True,
     ]
+
+
+@pytest.mark.parametrize("turned", [0, 12])
+def test_a_portrait_is_measured_as_its_driver_will_be(tracker: Tracker, turned: int) -> None:
+    """Holds for a camera that sees the very picture: nothing must move then."""
+    turn = cv2.getRotationMatrix2D((226, 124), turned, 1.0)
+    picture = np.asarray(cv2.warpAffine(astronaut(), turn, (512, 512)), np.uint8)
+    for at in range(12):
+        followed = tracker.track(Frame(picture, at * 33 * MS, at)).landmarks
+    with closing(open_mesh(still=True, max_faces=1, confidence=0.5)) as mesh:
+        (searched,) = mesh.find(picture, 0)
+    (settled,) = find_faces(picture)
+    assert followed is not None
+
+    def away(face: Landmarks) -> float:
+        """In distances of the eyes."""
+        eyes = np.linalg.norm(followed.points[33, :2] - followed.points[263, :2])
+        return float(np.linalg.norm((face.points - followed.points)[:, :2], axis=1).mean() / eyes)
+
+    assert away(settled) < 0.008
+    assert away(settled) < 0.6 * away(searched)
+
+
+def test_a_face_that_cannot_be_followed_stays_where_it_was_found() -> None:
+    (face,) = find_faces(astronaut())
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512, 3)).astype(np.uint8)
+    assert settle_face(noise, face) is face
 
 
 def test_finds_none_in_noise() -> None:

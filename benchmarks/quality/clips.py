@@ -67,8 +67,9 @@ def find_clips(folder: Path) -> dict[str, Path]:
 
 
 def track_clip(name: str, path: Path) -> Clip:
-    """Tracks a whole file as the live loop would. Raises Unusable."""
-    from puppet.track import open_tracker
+    """Tracks a whole file as the live loop would, and its first face, the portrait, as a
+    portrait's is measured. Raises Unusable."""
+    from puppet.track import open_tracker, settle_face
     from puppet.track.follow import face_box, overlap
 
     faces: dict[int, Landmarks] = {}
@@ -94,7 +95,8 @@ def track_clip(name: str, path: Path) -> Clip:
             if previous is not None and overlap(here, previous) < _SAME_FACE:
                 note = f"used up to a cut at frame {frame.index}"
                 break
-            faces[frame.index], previous = face, here
+            faces[frame.index] = face if faces else settle_face(frame.rgb, face)
+            previous = here
     except SourceError as error:
         raise Unusable(str(error)) from error
     finally:

@@ -1,7 +1,7 @@
 """From a driver's frame to the 478 landmarks of one face.
 
-`open_tracker` for the live loop, `find_faces` for stills, `puppet.track.presence` for what to
-show while there is no face.
+`open_tracker` for the live loop, `find_faces` for stills, `settle_face` for a face of a still that
+is known already, `puppet.track.presence` for what to show while there is no face.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from puppet.contract import Landmarks, Rgb, Tracker, TrackerError
 from puppet.track.follow import FollowingTracker
 from puppet.track.mesh import Mesh
 
-__all__ = ["find_faces", "open_tracker"]
+__all__ = ["find_faces", "open_tracker", "settle_face"]
 
 
 def open_tracker(*, still: bool = False, max_faces: int = 4) -> Tracker:
@@ -41,9 +41,17 @@ def find_faces(rgb: Rgb) -> list[Landmarks]:
         raise ValueError(f"expected (H, W, 3) uint8, got {rgb.dtype} of shape {rgb.shape}")
     mesh = open_mesh(still=True, max_faces=MAX_FACES, confidence=0.5)
     try:
-        return search_faces(mesh, rgb)
+        found = search_faces(mesh, rgb)
     finally:
         mesh.close()
+    return [settle_face(rgb, face) for face in found]
+
+
+def settle_face(rgb: Rgb, face: Landmarks) -> Landmarks:
+    """One face of a still picture, measured as a driver's is; `face` is where it was found."""
+    from puppet.track.stills import settle_face as settle
+
+    return settle(open_mesh, rgb, face)
 
 
 def open_mesh(*, still: bool, max_faces: int, confidence: float) -> Mesh:
