@@ -138,10 +138,11 @@ def _cut(rgb: Rgb, x: float, y: float, side_x: float, side_y: float) -> _View:
 
 
 def _view_of(rgb: Rgb, face: Landmarks) -> _View:
+    """A square around a face, in whole pixels so that it is cut and not resampled."""
     box = face_box(face)
-    side = box.size * _FACE_CROP
+    side = round(box.size * _FACE_CROP)
     x, y = box.centre
-    return _cut(rgb, x - side / 2, y - side / 2, side, side)
+    return _cut(rgb, round(x - side / 2), round(y - side / 2), side, side)
 
 
 def _whole(rgb: Rgb) -> Iterator[_View]:
