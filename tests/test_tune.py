@@ -217,6 +217,16 @@ def test_gathers_photos_in_the_portraits_framing(avatar: Avatar, tmp_path: Path)
         gather(avatar, [tmp_path / "nowhere"])
 
 
+def test_one_picture_promises_nothing(tuned: Tuned) -> None:
+    steps = f"after {tuned.steps} steps"
+    several, one = command.outcome(tuned, 8), command.outcome(tuned, 1)
+    assert steps in several
+    assert "held out" in several
+    assert steps in one
+    assert "made-up" in one
+    assert "--pictures" in one
+
+
 def test_a_tuned_bundle_runs(avatar: Avatar, tuned: Tuned) -> None:
     command.save_tuned(avatar, tuned)
     path = tuned_weights(avatar)
