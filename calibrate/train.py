@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
+import gc
 import logging
 import os
 import time
@@ -150,7 +151,8 @@ def main(arguments: list[str] | None = None) -> None:
             if out_of_time:
                 break
     if place.world > 1:
-        dist.destroy_process_group()
+        run.part()
+        leave_processes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,15 @@ def join_processes(threads: int) -> Place:
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Place(world, rank, device)
+
+
+def leave_processes() -> None:
+    """The group's threads hold the last tensors that they were given: one of Python's that dies
+    with the interpreter aborts the process, one time in six in a bare trial. So a barrier,
+    whose tensor is the group's own, comes last and nothing is left to be collected."""
+    gc.collect()
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def open_loader(
@@ -226,6 +237,10 @@ class Run:
         self.world = world
         if world > 1:
             self.trained = nn.parallel.DistributedDataParallel(self.trained)
+
+    def part(self) -> None:
+        """From here on alone again; lets go of what averages gradients."""
+        self.world, self.trained = 1, SeveralSources(self.network)
 
     def learn(
         self, batch: dict[str, Tensor], mixed: AbstractContextManager[Any], spent: float = 0.0
