@@ -37,6 +37,7 @@ from calibrate.cuts import (
 from calibrate.expression import imagined_expression
 from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
+from calibrate.morph import cut_onto, likeness, morph
 from calibrate.mouths import recolour_mouths
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
@@ -50,6 +51,8 @@ _LIGHT_EYES, _MISPLACED_EYES = 0.3, 0.25
 """Shares of samples, see calibrate.eyes."""
 _MADE_UP = 0.4
 """Share of samples, see calibrate.mouths."""
+_MORPHED, _TRIES = 0.6, 8
+"""Share of pairs that another person is looked for, see calibrate.morph, and among how many."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
 _ALIKE, _AT_REST = 0.8, 0.95
@@ -119,6 +122,8 @@ class PairDataset(Dataset[dict[str, Any]]):
         for clip in clips:
             if len(clip.usable) > 1:
                 people.setdefault(clip.person, []).append(clip)
+        moving = [clip for key in sorted(people) for clip in people[key]]
+        self._likenesses = {clip.name: likeness(clip) for clip in moving} if varied else {}
         self._people = [people[key] for key in sorted(people)]
         self._stills = stills
         self._everything = clips + stills
@@ -158,7 +163,32 @@ class PairDataset(Dataset[dict[str, Any]]):
         b = a if kind > _AT_REST else b
         matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
         more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
-        return [cut(clip, int(i), matrix, mirrored) for i in (a, b, *more)]
+        frames = [int(i) for i in (a, b, *more)]
+        cuts = [cut(clip, i, matrix, mirrored) for i in frames]
+        if self._varied and rng.random() < _MORPHED:
+            return self._morphed(clip, frames, cuts, mirrored, rng)
+        return cuts
+
+    def _morphed(
+        self, clip: Clip, frames: list[int], cuts: list[Cut], mirrored: bool,
+        rng: np.random.Generator,
+    ) -> list[Cut]:  # fmt: skip
+        """The cuts with another person in them, who makes the same faces in some clip."""
+        own = self._likenesses[clip.name]
+        for _ in range(_TRIES):
+            person = self._people[rng.integers(len(self._people))]
+            other = self._likenesses[person[rng.integers(len(person))].name]
+            if other.clip.person == clip.person:
+                continue
+            alike = [other.nearest(own.of(i)) for i in frames]
+            found = [i for i in alike if i is not None]
+            if len(found) == len(frames):
+                others = [
+                    cut_onto(other.clip, i, face, mirrored)
+                    for i, face in zip(found, cuts, strict=True)
+                ]
+                return morph(cuts, others, rng)
+        return cuts
 
     def _still(self, rng: np.random.Generator) -> list[Cut]:
         """The real picture is the target; the portrait is that picture moved synthetically, so
