@@ -120,13 +120,14 @@ def mirror_points(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def imagined_motion(
-    points: NDArray[np.float32], expression: NDArray[np.float32], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Landmarks of the same face turned, shifted and with another expression."""
+    points: NDArray[np.float32], expression: NDArray[np.float32], rng: np.random.Generator,
+    strength: tuple[float, float] = (0.5, 1.1),
+) -> NDArray[np.float32]:  # fmt: skip
+    """Landmarks of the same face turned, shifted and with another expression, so strong."""
     unit = float(np.linalg.norm(points[33, :2] - points[263, :2]))
     turn = cv2.Rodrigues(rng.normal(0, (0.09, 0.13, 0.06)))[0].astype(np.float32)
     centre = points[:468].mean(0)
-    moved = (points - centre + expression * unit * rng.uniform(0.5, 1.1)) @ turn.T
+    moved = (points - centre + expression * unit * rng.uniform(*strength)) @ turn.T
     scale = np.exp(rng.normal(0, 0.03))
     shift = np.array((*rng.normal(0, 0.12, 2), 0)) * unit
     result: NDArray[np.float32] = (moved * scale + centre + shift).astype(np.float32)

@@ -37,8 +37,8 @@ from calibrate.cuts import (
 from calibrate.expression import imagined_expression
 from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
-from calibrate.morph import cut_onto, likeness, morph
-from calibrate.mouths import recolour_mouths
+from calibrate.morph import Likeness, cut_onto, likeness, morph
+from calibrate.mouths import close_lips, recolour_mouths
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
 
@@ -55,6 +55,9 @@ _MORPHED, _TRIES = 0.6, 8
 """Share of pairs that another person is looked for, see calibrate.morph, and among how many."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
+_OPEN_STILLS, _CLOSED = 0.4, 0.8
+"""Share of stills with lips apart among all stills drawn; share of those whose portrait has them
+closed: teeth of more people than were filmed, behind lips that show none."""
 _ALIKE, _AT_REST = 0.8, 0.95
 """From where on, of 1, a pair is the most alike of a few, and the portrait itself."""
 _LETTERBOX = 0.25
@@ -127,6 +130,8 @@ class PairDataset(Dataset[dict[str, Any]]):
         self._people = [people[key] for key in sorted(people)]
         self._stills = stills
         self._everything = clips + stills
+        parted = [still for still in map(likeness, stills) if not len(still.shut())]
+        self._open_stills = parted if varied else []
         self._stills_share = stills_share if stills else 0.0
         self._length, self._seed, self._sources = length, seed, sources
         self._foreground_share, self._varied = foreground_share, varied
@@ -194,9 +199,17 @@ class PairDataset(Dataset[dict[str, Any]]):
         """The real picture is the target; the portrait is that picture moved synthetically, so
         that what is learned to be painted is always real."""
         still = self._stills[rng.integers(len(self._stills))]
+        closing = None
+        if self._open_stills and rng.random() < _OPEN_STILLS:
+            parted = self._open_stills[rng.integers(len(self._open_stills))]
+            still = parted.clip
+            closing = self._closing(parted, rng) if rng.random() < _CLOSED else None
         matrix, mirrored = random_cut(still.landmarks[0], picture_size(still.frames), rng)
         target = cut(still, 0, matrix, mirrored)
-        points = imagined_motion(target.points, self._expression(rng), rng)
+        if closing is None:
+            points = imagined_motion(target.points, self._expression(rng), rng)
+        else:
+            points = close_lips(imagined_motion(target.points, closing, rng, (1.0, 1.0)))
         if rng.random() < _GLANCES:
             points = glance(points, rng)
         offset = set_gaze(coarse_motion(points, target.points), points, target.points, SIZE)
@@ -215,6 +228,19 @@ class PairDataset(Dataset[dict[str, Any]]):
         a, b = rng.choice(clip.usable, 2)
         change: NDArray[np.float32] = face_shape(clip.landmarks[b]) - face_shape(clip.landmarks[a])
         return change
+
+    def _closing(self, parted: Likeness, rng: np.random.Generator) -> NDArray[np.float32] | None:
+        """(478, 3) what closes such a mouth, in mean-face units, as somebody filmed did it."""
+        for _ in range(_TRIES if self._people else 0):
+            person = self._people[rng.integers(len(self._people))]
+            clip = person[rng.integers(len(person))]
+            other = self._likenesses[clip.name]
+            alike, shut = other.nearest(parted.of(0)), other.shut()
+            if alike is not None and len(shut):
+                there = clip.landmarks[int(rng.choice(shut))]
+                change: NDArray[np.float32] = face_shape(there) - face_shape(clip.landmarks[alike])
+                return change
+        return None
 
     def _otherwise(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
         """The same pictures as of somebody else, somewhere else."""

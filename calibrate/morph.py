@@ -26,6 +26,8 @@ _GAPS = (2, 4, 6)
 _WEIGHTS = np.array((6, 6, 6, 3, 3, 3, 0.4, 1.0, 1.0), np.float32)
 _ALIKE = 0.45
 """Distance of two frames' expressions up to which they go together."""
+_SHUT = 0.02
+"""Opening of the lips, of the eyes' distance, up to which they are closed."""
 _SHARE = (0.4, 1.0)
 """How much of the other is seen."""
 _OTHER_MOUTH = 0.7
@@ -46,6 +48,11 @@ class Likeness:
         apart = np.linalg.norm(self.vectors - wanted, axis=1)
         best = int(np.argmin(apart))
         return int(self.clip.usable[best]) if apart[best] < _ALIKE else None
+
+    def shut(self) -> NDArray[np.intp]:
+        """The frames with closed lips."""
+        closed = (self.vectors[:, :3] < _SHUT * _WEIGHTS[:3]).all(1)
+        return np.asarray(self.clip.usable[closed], np.intp)
 
     def of(self, frame: int) -> NDArray[np.float32]:
         """(9,) the expression of a usable frame."""

@@ -40,6 +40,14 @@ def recolour_mouths(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
     return [apply(each) for each in cuts]
 
 
+def close_lips(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(478, 3) landmarks whose lips meet half-way."""
+    closed = points.copy()
+    for lower, upper in LIP_PAIRS:
+        closed[[lower, upper]] = (points[lower] + points[upper]) / 2
+    return closed
+
+
 def mouth_shares(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(SIZE, SIZE) in [0, 1] each: the mouth with its lips, and what is seen between them."""
     placed = ((points[:, :2] + 1) * (SIZE / 2) - 0.5) * 2**_SUBPIXEL

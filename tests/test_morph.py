@@ -8,6 +8,7 @@ import pytest
 from calibrate.cuts import SIZE, Clip, Cut, cut
 from calibrate.data import PairDataset
 from calibrate.morph import cut_onto, likeness, morph
+from calibrate.mouths import close_lips
 from puppet.landmarks import LIP_PAIRS, LIPS_INNER, LIPS_OUTER, mean_face
 
 EYE, CHEEK, MOUTH = 468, 205, 13
@@ -15,8 +16,8 @@ OPENINGS = (0.0, 0.06, 0.12, 0.2, 0.3)
 
 
 def landmarks(opening: float, *, long: float = 1.0, size: float = 100.0) -> np.ndarray:
-    """(478, 3) pixels: the mean face, `long` times as high, the lower lip down by `opening`."""
-    points = mean_face().copy()
+    """(478, 3) pixels: the mean face with closed lips, `long` times as high, the lower lip down."""
+    points = close_lips(mean_face())
     for ring in (LIPS_OUTER, LIPS_INNER):
         below = list(ring[1 : len(ring) // 2])
         points[below, 1] += opening
@@ -145,3 +146,36 @@ def test_a_person_alone_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     for i in range(12):
         alone[i]
+
+
+def test_a_still_with_open_lips_gets_a_portrait_with_closed_ones() -> None:
+    still = clip_of("smiling", 100, [landmarks(0.2)])
+    people = [clip_of("speaking", 100, [landmarks(x) for x in OPENINGS])]
+    drawn = PairDataset(people, [still], length=40, seed=1, stills_share=1.0)
+    openings = []
+    for i in range(40):
+        portrait, target = drawn._still(np.random.default_rng(i))
+        openings.append([_opening(each.points) for each in (portrait, target)])
+    portraits, targets = np.array(openings).T
+    assert targets.min() > 0.1  # what is painted is always the real picture
+    assert 5 <= (portraits < 1e-3).sum() <= 30
+
+
+def test_without_anybody_filmed_a_still_is_moved_all_the_same() -> None:
+    still = clip_of("smiling", 100, [landmarks(0.2)])
+    drawn = PairDataset([], [still], length=4, seed=1, stills_share=1.0)
+    for i in range(4):
+        assert drawn[i]["portrait"].shape == (SIZE, SIZE, 3)
+
+
+def test_closed_lips_meet_half_way() -> None:
+    closed = close_lips(landmarks(0.2))
+    assert _opening(closed) == pytest.approx(0, abs=1e-6)
+    lower, upper = LIP_PAIRS[4]
+    assert np.allclose(closed[upper], landmarks(0.2)[[lower, upper]].mean(0))
+
+
+def _opening(points: np.ndarray) -> float:
+    """Of the eyes' distance."""
+    unit = np.linalg.norm(points[33] - points[263])
+    return float(max(np.linalg.norm(points[a] - points[b]) for a, b in LIP_PAIRS) / unit)
