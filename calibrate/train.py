@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
-import gc
 import logging
 import os
 import time
@@ -26,16 +24,15 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import torch
-import torch.distributed as dist
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
 import calibrate.triton_first  # noqa: F401 (for its effect)
 from calibrate.combine import SeveralSources
 from calibrate.data import WINDOW, PairDataset, open_cache
 from calibrate.discriminator import PatchDiscriminator
+from calibrate.journal import CsvLog, save_preview
 from calibrate.losses import (
     SqueezeNetFeatures,
     attention,
@@ -52,6 +49,7 @@ from calibrate.losses import (
 )
 from calibrate.muon import Muon
 from calibrate.precision import bf16_is_quicker, quicker_layout
+from calibrate.processes import Place, agree, average_gradients, join_processes, leave_processes
 from calibrate.trained import load_trained, save_trained
 from engines.contract import SpecMismatch
 from engines.network import Moved, Network
@@ -153,39 +151,6 @@ def main(arguments: list[str] | None = None) -> None:
     if place.world > 1:
         run.part()
         leave_processes()
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where this process stands among others, and on what device it works."""
-
-    world: int
-    rank: int
-    device: torch.device
-
-
-def join_processes(threads: int) -> Place:
-    """Meets the other processes that torchrun has started, if any."""
-    world, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True
-    else:
-        device = torch.device("cpu")
-        torch.set_num_threads(threads)
-    if world > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Place(world, rank, device)
-
-
-def leave_processes() -> None:
-    """The group's threads hold the last tensors that they were given: one of Python's that dies
-    with the interpreter aborts the process, one time in six in a bare trial. So a barrier,
-    whose tensor is the group's own, comes last and nothing is left to be collected."""
-    gc.collect()
-    dist.barrier()
-    dist.destroy_process_group()
 
 
 def open_loader(
@@ -456,54 +421,6 @@ def learning_rate(recipe: Recipe, step: int, spent: float = 0.0) -> float:
         return recipe.rate * (step + 1) / recipe.warmup
     done = min(1.0, max(spent, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)))
     return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * done))))
-
-
-def average_gradients(module: nn.Module, world: int) -> None:
-    for parameter in module.parameters():
-        if parameter.grad is not None:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= world
-
-
-def agree(value: float, place: Place) -> float:
-    """The largest value of all processes, on every one: none may stop, or learn, by its own."""
-    if place.world == 1:
-        return value
-    largest = torch.tensor(value, device=place.device)
-    dist.all_reduce(largest, dist.ReduceOp.MAX)
-    return float(largest.item())
-
-
-def save_preview(path: Path, batch: dict[str, Tensor], result: Tensor, moved: Moved) -> None:
-    """Rows of portrait, contours, result, truth, kept motion, mask, alpha."""
-
-    def strip(x: Tensor) -> np.ndarray[Any, Any]:
-        x = F.interpolate(x[:8].detach().float(), size=(128, 128), mode="area")
-        x = x.expand(-1, 3, -1, -1)
-        picture = (x.clamp(0, 1) * 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-        return np.concatenate(picture, 0)
-
-    columns = (
-        batch["portrait"][:, :3], batch["contours"], result, batch["target"], moved.keep / 2,
-        moved.mask, moved.alpha,
-    )  # fmt: skip
-    sheet = np.concatenate([strip(x) for x in columns], 1)
-    part = path.with_suffix(".part.png")
-    cv2.imwrite(str(part), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    os.replace(part, path)
-
-
-class CsvLog:
-    """Appends rows `step, term, value`, readable while the run goes on."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", newline="")
-        self._writer = csv.writer(self._file)
-
-    def write(self, step: int, terms: dict[str, float]) -> None:
-        for name, value in terms.items():
-            self._writer.writerow((step, name, f"{value:.6f}"))
-        self._file.flush()
 
 
 def _one_thread(_: int) -> None:
