@@ -24,6 +24,7 @@ _COLOUR_TOLERANCE = 0.08
 """Difference of colour, of 1, at which an aligned picture counts a third."""
 _STRETCHED = 0.4
 """Share of cuts whose faces are made longer or broader."""
+_SUBPIXEL = 4  # bits
 _REACH = 0.25
 """Mean motion, in half-widths, at which an aligned picture counts a third."""
 
@@ -170,6 +171,15 @@ def letterbox(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
         return Cut(rgb, matte, each.points)
 
     return [apply(each) for each in cuts]
+
+
+def fill_ring(points: NDArray[np.float32], ring: tuple[int, ...]) -> Picture:
+    """(256, 256): 255 inside the polygon of these landmarks, smooth along its edge."""
+    placed = ((points[list(ring), :2] + 1) * (SIZE / 2) - 0.5) * 2**_SUBPIXEL
+    corners = np.clip(np.rint(placed), -(2**20), 2**20).astype(np.int32)
+    area = np.zeros((SIZE, SIZE), np.uint8)
+    cv2.fillPoly(area, [corners], (255,), cv2.LINE_AA, _SUBPIXEL)
+    return area
 
 
 def fill_background(rgb: Picture, matte: Picture) -> Picture:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.cuts import SIZE, Clip, Cut, cut, face_shape, mirror_points, warp_picture
+from calibrate.cuts import SIZE, Clip, Cut, cut, face_shape, fill_ring, mirror_points, warp_picture
 from calibrate.eyes import EYES
 from calibrate.mouths import mouth_shares
 from puppet.draw import coarse_motion
@@ -32,7 +32,6 @@ _SHARE = (0.4, 1.0)
 """How much of the other is seen."""
 _OTHER_MOUTH = 0.7
 """Share of faces with the other's mouth. A mixture of two would have two rows of teeth."""
-_SUBPIXEL = 4  # bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +119,13 @@ def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list
 
 def _skin(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """(SIZE, SIZE) in [0, 1]: the face, fading towards its edge, without what lies between lids."""
-    placed = ((points[:, :2] + 1) * (SIZE / 2) - 0.5) * 2**_SUBPIXEL
-    corners = np.clip(np.rint(placed), -(2**20), 2**20).astype(np.int32)
-
-    def filled(ring: tuple[int, ...]) -> NDArray[np.uint8]:
-        area = np.zeros((SIZE, SIZE), np.uint8)
-        cv2.fillPoly(area, [corners[list(ring)]], (255,), cv2.LINE_AA, _SUBPIXEL)
-        return area
-
     width = float(np.linalg.norm(points[_SIDES[0], :2] - points[_SIDES[1], :2])) * (SIZE / 2)
     soft = max(1.0, 0.05 * width)
     reach = 2 * round(2 * soft) + 1
-    oval = cv2.erode(filled(FACE_OVAL), np.ones((reach, reach), np.uint8))
+    oval = cv2.erode(fill_ring(points, FACE_OVAL), np.ones((reach, reach), np.uint8))
     face = np.asarray(cv2.GaussianBlur(oval, (0, 0), soft), np.float32) / 255
     for ring, _, _ in EYES:
-        eye = cv2.dilate(filled(ring), np.ones((5, 5), np.uint8))
+        eye = cv2.dilate(fill_ring(points, ring), np.ones((5, 5), np.uint8))
         face = face * (1 - np.asarray(cv2.GaussianBlur(eye, (0, 0), 1.5), np.float32) / 255)
     return face
 

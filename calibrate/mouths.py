@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.cuts import SIZE, Cut
+from calibrate.cuts import SIZE, Cut, fill_ring
 from puppet.landmarks import LIP_PAIRS, LIPS_INNER, LIPS_OUTER
 
 _INSIDE, _LIPS = 0.15, 0.1
@@ -22,7 +22,6 @@ _TINT = 0.06
 """The same of each colour by itself."""
 _OPEN = 1.0
 """Pixels between the lips from which on something is seen between them."""
-_SUBPIXEL = 4  # bits
 
 
 def recolour_mouths(cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
@@ -50,16 +49,13 @@ def close_lips(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def mouth_shares(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(SIZE, SIZE) in [0, 1] each: the mouth with its lips, and what is seen between them."""
-    placed = ((points[:, :2] + 1) * (SIZE / 2) - 0.5) * 2**_SUBPIXEL
-    corners = np.clip(np.rint(placed), -(2**20), 2**20).astype(np.int32)
 
     def share(ring: tuple[int, ...], soft: float) -> NDArray[np.float32]:
-        filled = np.zeros((SIZE, SIZE), np.uint8)
-        cv2.fillPoly(filled, [corners[list(ring)]], (255,), cv2.LINE_AA, _SUBPIXEL)
-        return np.asarray(cv2.GaussianBlur(filled, (0, 0), soft), np.float32) / 255
+        return np.asarray(cv2.GaussianBlur(fill_ring(points, ring), (0, 0), soft), np.float32) / 255
 
     outer, inner = share(LIPS_OUTER, 1.2), share(LIPS_INNER, 0.6)
-    gaps = [float(np.linalg.norm(placed[a] - placed[b])) / 2**_SUBPIXEL for a, b in LIP_PAIRS]
+    placed = points[:, :2] * (SIZE / 2)
+    gaps = [float(np.linalg.norm(placed[a] - placed[b])) for a, b in LIP_PAIRS]
     if max(gaps) < _OPEN:  # a closed mouth's outline would be filled as a line
         inner = np.zeros_like(inner)
     return outer, np.minimum(inner, outer)

@@ -224,13 +224,14 @@ def test_a_portrait_comes_first_and_closing_is_final(
         generator.generate(image)
 
 
-class TestCoarse:
-    @pytest.fixture(scope="class", params=["openvino", "onnxruntime"])
-    def coarse(self, request: pytest.FixtureRequest, cache: EngineCache) -> Iterator[Generator]:
-        choice = choose_generator("coarse", runtime=request.param, device="cpu", cache=cache)
-        yield choice.generator
-        choice.generator.close()
+@pytest.fixture(scope="module", params=["openvino", "onnxruntime"])
+def coarse(request: pytest.FixtureRequest, cache: EngineCache) -> Iterator[Generator]:
+    choice = choose_generator("coarse", runtime=request.param, device="cpu", cache=cache)
+    yield choice.generator
+    choice.generator.close()
 
+
+class TestCoarse:
     def test_no_motion_gives_the_portrait(self, coarse: Generator) -> None:
         rng = np.random.default_rng(0)
         rgba = rng.integers(0, 256, (512, 512, 4), dtype=np.uint8)

@@ -11,7 +11,7 @@ from calibrate.morph import cut_onto, likeness, morph
 from calibrate.mouths import close_lips
 from puppet.landmarks import LIP_PAIRS, LIPS_INNER, LIPS_OUTER, mean_face
 
-EYE, CHEEK, MOUTH = 468, 205, 13
+EYE, CHEEK = 468, 205
 OPENINGS = (0.0, 0.06, 0.12, 0.2, 0.3)
 
 
