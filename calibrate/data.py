@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from calibrate.cast import Cast
 from calibrate.cuts import (
     SIZE,
     WEIGHT_SIZE,
@@ -34,11 +35,11 @@ from calibrate.cuts import (
     recolour,
     warp_picture,
 )
-from calibrate.expression import imagined_expression
 from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
-from calibrate.morph import Likeness, cut_onto, likeness, morph
+from calibrate.morph import cut_onto, morph
 from calibrate.mouths import close_lips, recolour_mouths
+from calibrate.transplant import fits, transplant
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
 
@@ -51,8 +52,12 @@ _LIGHT_EYES, _MISPLACED_EYES = 0.3, 0.25
 """Shares of samples, see calibrate.eyes."""
 _MADE_UP = 0.4
 """Share of samples, see calibrate.mouths."""
-_MORPHED, _TRIES = 0.6, 8
-"""Share of pairs that another person is looked for, see calibrate.morph, and among how many."""
+_MORPHED = 0.6
+"""Share of pairs that another person is looked for, see calibrate.morph."""
+_FROM_SHUT = 0.4
+"""Share of pairs whose portrait has closed lips if the clip has such a frame, as portraits have."""
+_TRANSPLANTED = 0.6
+"""Share of targets with other people's teeth, where the portrait shows none."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
 _OPEN_STILLS, _CLOSED = 0.4, 0.8
@@ -121,17 +126,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         foreground_share: float = 0.0,
         varied: bool = True,
     ) -> None:
-        people: dict[str, list[Clip]] = {}
-        for clip in clips:
-            if len(clip.usable) > 1:
-                people.setdefault(clip.person, []).append(clip)
-        moving = [clip for key in sorted(people) for clip in people[key]]
-        self._likenesses = {clip.name: likeness(clip) for clip in moving} if varied else {}
-        self._people = [people[key] for key in sorted(people)]
-        self._stills = stills
-        self._everything = clips + stills
-        parted = [still for still in map(likeness, stills) if not len(still.shut())]
-        self._open_stills = parted if varied else []
+        self._cast = Cast(clips, stills)
         self._stills_share = stills_share if stills else 0.0
         self._length, self._seed, self._sources = length, seed, sources
         self._foreground_share, self._varied = foreground_share, varied
@@ -141,7 +136,7 @@ class PairDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self._seed, index))
-        if rng.random() < self._stills_share or not self._people:
+        if rng.random() < self._stills_share or not len(self._cast):
             cuts = self._still(rng)
         else:
             cuts = self._pair(rng)
@@ -153,9 +148,29 @@ class PairDataset(Dataset[dict[str, Any]]):
         return sample | extra_sources(portrait, more, self._sources - 1)
 
     def _pair(self, rng: np.random.Generator) -> list[Cut]:
-        person = self._people[rng.integers(len(self._people))]
-        clip = person[rng.integers(len(person))]
+        clip = self._cast.clip(rng)
+        a, b = self._two_frames(clip, rng)
+        matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
+        more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
+        frames = [int(i) for i in (a, b, *more)]
+        cuts = [cut(clip, i, matrix, mirrored) for i in frames]
+        if not self._varied:
+            return cuts
+        double = self._cast.double(clip, frames, rng) if rng.random() < _MORPHED else None
+        if double is not None:
+            other, alike = double
+            pairs = zip(alike, cuts, strict=True)
+            others = [cut_onto(other, i, face, mirrored) for i, face in pairs]
+            cuts = morph(cuts, others, rng)
+        mouth = self._cast.likenesses[clip.name].mouth_of(b)
+        return self._with_other_teeth(cuts, mouth, mirrored, rng)
+
+    def _two_frames(self, clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
+        """Of the portrait and of the target."""
         a = int(rng.choice(clip.usable))
+        if self._varied and rng.random() < _FROM_SHUT:
+            shut = self._cast.likenesses[clip.name].shut()
+            a = int(rng.choice(shut)) if len(shut) else a
         others = rng.choice(clip.usable, 4)
         # Half of the time the most different of a few: of all that differs, lips, lids and gaze
         # are what only the synthesis can show. Now and then the least, or the portrait itself: a
@@ -165,49 +180,37 @@ class PairDataset(Dataset[dict[str, Any]]):
         kind = rng.random()
         most, least = int(np.argmax(change)), int(np.argmin(change))
         b = int(others[most if kind < 0.5 else least if kind > _ALIKE else 0])
-        b = a if kind > _AT_REST else b
-        matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
-        more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
-        frames = [int(i) for i in (a, b, *more)]
-        cuts = [cut(clip, i, matrix, mirrored) for i in frames]
-        if self._varied and rng.random() < _MORPHED:
-            return self._morphed(clip, frames, cuts, mirrored, rng)
-        return cuts
+        return a, a if kind > _AT_REST else b
 
-    def _morphed(
-        self, clip: Clip, frames: list[int], cuts: list[Cut], mirrored: bool,
+    def _with_other_teeth(
+        self, cuts: list[Cut], mouth: NDArray[np.float32], mirrored: bool,
         rng: np.random.Generator,
     ) -> list[Cut]:  # fmt: skip
-        """The cuts with another person in them, who makes the same faces in some clip."""
-        own = self._likenesses[clip.name]
-        for _ in range(_TRIES):
-            person = self._people[rng.integers(len(self._people))]
-            other = self._likenesses[person[rng.integers(len(person))].name]
-            if other.clip.person == clip.person:
-                continue
-            alike = [other.nearest(own.of(i)) for i in frames]
-            found = [i for i in alike if i is not None]
-            if len(found) == len(frames):
-                others = [
-                    cut_onto(other.clip, i, face, mirrored)
-                    for i, face in zip(found, cuts, strict=True)
-                ]
-                return morph(cuts, others, rng)
-        return cuts
+        """The cuts with another mouth's inside in the target, open as `mouth` (6,), if no other
+        picture shows what its own is like."""
+        portrait, target, *more = cuts
+        if rng.random() > _TRANSPLANTED or not all(fits(p, target) for p in (portrait, *more)):
+            return cuts
+        found = self._cast.teeth(mouth, rng)
+        if found is None:
+            return cuts
+        donor = cut_onto(*found, target, mirrored)
+        return [portrait, transplant(target, donor), *more]
 
     def _still(self, rng: np.random.Generator) -> list[Cut]:
         """The real picture is the target; the portrait is that picture moved synthetically, so
         that what is learned to be painted is always real."""
-        still = self._stills[rng.integers(len(self._stills))]
-        closing = None
-        if self._open_stills and rng.random() < _OPEN_STILLS:
-            parted = self._open_stills[rng.integers(len(self._open_stills))]
+        stills, several = self._cast.stills, self._cast.parted if self._varied else []
+        still = stills[rng.integers(len(stills))]
+        closing = parted = None
+        if several and rng.random() < _OPEN_STILLS:
+            parted = several[rng.integers(len(several))]
             still = parted.clip
-            closing = self._closing(parted, rng) if rng.random() < _CLOSED else None
+            closing = self._cast.closing(parted, rng) if rng.random() < _CLOSED else None
         matrix, mirrored = random_cut(still.landmarks[0], picture_size(still.frames), rng)
         target = cut(still, 0, matrix, mirrored)
         if closing is None:
-            points = imagined_motion(target.points, self._expression(rng), rng)
+            points = imagined_motion(target.points, self._cast.expression(rng), rng)
         else:
             points = close_lips(imagined_motion(target.points, closing, rng, (1.0, 1.0)))
         if rng.random() < _GLANCES:
@@ -217,30 +220,10 @@ class PairDataset(Dataset[dict[str, Any]]):
         moved = warp_picture(np.dstack((target.rgb, target.matte)), offset)
         alpha = moved[..., 3:].astype(np.float32) / 255
         rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
-        return [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target]
-
-    def _expression(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """(478, 3) change of expression between two frames of some clip, in mean-face units."""
-        if not self._people:
-            return imagined_expression(rng)
-        person = self._people[rng.integers(len(self._people))]
-        clip = person[rng.integers(len(person))]
-        a, b = rng.choice(clip.usable, 2)
-        change: NDArray[np.float32] = face_shape(clip.landmarks[b]) - face_shape(clip.landmarks[a])
-        return change
-
-    def _closing(self, parted: Likeness, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """(478, 3) what closes such a mouth, in mean-face units, as somebody filmed did it."""
-        for _ in range(_TRIES if self._people else 0):
-            person = self._people[rng.integers(len(self._people))]
-            clip = person[rng.integers(len(person))]
-            other = self._likenesses[clip.name]
-            alike, shut = other.nearest(parted.of(0)), other.shut()
-            if alike is not None and len(shut):
-                there = clip.landmarks[int(rng.choice(shut))]
-                change: NDArray[np.float32] = face_shape(there) - face_shape(clip.landmarks[alike])
-                return change
-        return None
+        cuts = [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target]
+        if parted is None:
+            return cuts
+        return self._with_other_teeth(cuts, parted.mouth_of(0), mirrored, rng)
 
     def _otherwise(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
         """The same pictures as of somebody else, somewhere else."""
@@ -263,9 +246,9 @@ class PairDataset(Dataset[dict[str, Any]]):
             low = rng.integers(0, 256, (2, 2, 3)).astype(np.uint8)
             scene = cv2.resize(low, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         else:
-            other = self._everything[rng.integers(len(self._everything))]
-            frame = other.frames[int(rng.integers(len(other.frames)))]
-            scene = cv2.resize(cv2.flip(frame, 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+            scene = cv2.resize(
+                cv2.flip(self._cast.scene(rng), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA
+            )
         return [_before(each, np.asarray(scene, np.uint8)) for each in cuts]
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from calibrate.cuts import SIZE, Clip, Cut, cut
 from calibrate.data import PairDataset
-from calibrate.morph import cut_onto, likeness, morph
+from calibrate.likeness import likeness
+from calibrate.morph import cut_onto, morph
 from calibrate.mouths import close_lips
 from puppet.landmarks import LIP_PAIRS, LIPS_INNER, LIPS_OUTER, mean_face
 

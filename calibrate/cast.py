@@ -1,0 +1,114 @@
+"""Everybody there is to learn from, and who may lend whom a face, an expression or teeth."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibrate.cuts import Clip, Picture, face_shape
+from calibrate.expression import imagined_expression
+from calibrate.likeness import Likeness, likeness
+
+_TRIES = 8
+"""Among how many somebody suitable is looked for."""
+
+
+class Cast:
+    """Clips by person, and stills. Whatever is drawn is drawn person by person first: some were
+    filmed often. What is known of expressions is gathered when it is first asked for."""
+
+    def __init__(self, clips: list[Clip], stills: list[Clip]) -> None:
+        self.stills = stills
+        self._clips = clips
+        by_person: dict[str, list[Clip]] = {}
+        for clip in clips:
+            if len(clip.usable) > 1:
+                by_person.setdefault(clip.person, []).append(clip)
+        self._people = [by_person[key] for key in sorted(by_person)]
+
+    def __len__(self) -> int:
+        """People who were filmed."""
+        return len(self._people)
+
+    @cached_property
+    def likenesses(self) -> dict[str, Likeness]:
+        """Of everybody filmed, by the clip's name."""
+        return {clip.name: likeness(clip) for person in self._people for clip in person}
+
+    @cached_property
+    def parted(self) -> list[Likeness]:
+        """The stills with open lips."""
+        return [still for still in map(likeness, self.stills) if not len(still.shut())]
+
+    @cached_property
+    def _mouths(self) -> list[list[Likeness]]:
+        """Everybody whose mouth is seen open, filmed or not, by person."""
+        by_person: dict[str, list[Likeness]] = {}
+        for each in (*self.likenesses.values(), *self.parted):
+            by_person.setdefault(each.clip.person, []).append(each)
+        return [by_person[key] for key in sorted(by_person)]
+
+    def clip(self, rng: np.random.Generator) -> Clip:
+        """A clip of somebody."""
+        person = self._people[rng.integers(len(self._people))]
+        return person[rng.integers(len(person))]
+
+    def scene(self, rng: np.random.Generator) -> Picture:
+        """Any frame of any clip or still, (H, W, 3)."""
+        i = int(rng.integers(len(self._clips) + len(self.stills)))
+        any_one = self._clips[i] if i < len(self._clips) else self.stills[i - len(self._clips)]
+        frame: Picture = any_one.frames[int(rng.integers(len(any_one.frames)))]
+        return frame
+
+    def double(
+        self, clip: Clip, frames: list[int], rng: np.random.Generator
+    ) -> tuple[Clip, list[int]] | None:
+        """A clip of another person and the frames where they make the faces of these frames."""
+        own = self.likenesses[clip.name]
+        for _ in range(_TRIES):
+            other = self.likenesses[self.clip(rng).name]
+            if other.clip.person == clip.person:
+                continue
+            alike = [other.nearest(own.of(i)) for i in frames]
+            found = [i for i in alike if i is not None]
+            if len(found) == len(frames):
+                return other.clip, found
+        return None
+
+    def teeth(
+        self, mouth: NDArray[np.float32], rng: np.random.Generator
+    ) -> tuple[Clip, int] | None:
+        """A clip or still, and the frame of it whose mouth is open as this one (6,)."""
+        for _ in range(_TRIES):
+            person = self._mouths[rng.integers(len(self._mouths))]
+            other = person[rng.integers(len(person))]
+            frame = other.nearest_mouth(mouth)
+            if frame is not None:
+                return other.clip, frame
+        return None
+
+    def expression(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """(478, 3) change of expression between two frames of some clip, in mean-face units."""
+        if not self._people:
+            return imagined_expression(rng)
+        clip = self.clip(rng)
+        a, b = rng.choice(clip.usable, 2)
+        return _change(clip, a, b)
+
+    def closing(self, parted: Likeness, rng: np.random.Generator) -> NDArray[np.float32] | None:
+        """(478, 3) what closes a still's mouth, in mean-face units, as somebody filmed did it."""
+        for _ in range(_TRIES if self._people else 0):
+            other = self.likenesses[self.clip(rng).name]
+            alike, shut = other.nearest(parted.of(0)), other.shut()
+            if alike is not None and len(shut):
+                return _change(other.clip, alike, int(rng.choice(shut)))
+        return None
+
+
+def _change(clip: Clip, before: int, after: int) -> NDArray[np.float32]:
+    change: NDArray[np.float32] = face_shape(clip.landmarks[after]) - face_shape(
+        clip.landmarks[before]
+    )
+    return change
