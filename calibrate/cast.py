@@ -1,4 +1,4 @@
-"""Everybody there is to learn from, and who may lend whom a face, an expression or teeth."""
+"""Everybody there is to learn from, and who may lend whom a face or an expression."""
 
 from __future__ import annotations
 
@@ -42,14 +42,6 @@ class Cast:
         """The stills with open lips."""
         return [still for still in map(likeness, self.stills) if not len(still.shut())]
 
-    @cached_property
-    def _mouths(self) -> list[list[Likeness]]:
-        """Everybody whose mouth is seen open, filmed or not, by person."""
-        by_person: dict[str, list[Likeness]] = {}
-        for each in (*self.likenesses.values(), *self.parted):
-            by_person.setdefault(each.clip.person, []).append(each)
-        return [by_person[key] for key in sorted(by_person)]
-
     def clip(self, rng: np.random.Generator) -> Clip:
         """A clip of somebody."""
         person = self._people[rng.integers(len(self._people))]
@@ -75,18 +67,6 @@ class Cast:
             found = [i for i in alike if i is not None]
             if len(found) == len(frames):
                 return other.clip, found
-        return None
-
-    def teeth(
-        self, mouth: NDArray[np.float32], rng: np.random.Generator
-    ) -> tuple[Clip, int] | None:
-        """A clip or still, and the frame of it whose mouth is open as this one (6,)."""
-        for _ in range(_TRIES):
-            person = self._mouths[rng.integers(len(self._mouths))]
-            other = person[rng.integers(len(person))]
-            frame = other.nearest_mouth(mouth)
-            if frame is not None:
-                return other.clip, frame
         return None
 
     def expression(self, rng: np.random.Generator) -> NDArray[np.float32]:

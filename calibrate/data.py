@@ -39,9 +39,9 @@ from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
 from calibrate.morph import cut_onto, morph
 from calibrate.mouths import close_lips, recolour_mouths
-from calibrate.transplant import fits, transplant
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
+from puppet.track.teeth import measure_teeth
 
 _LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]
 _TELLING = np.ones((478, 1), np.float32)
@@ -54,10 +54,11 @@ _MADE_UP = 0.4
 """Share of samples, see calibrate.mouths."""
 _MORPHED = 0.6
 """Share of pairs that another person is looked for, see calibrate.morph."""
-_FROM_SHUT = 0.4
+_FROM_SHUT = 0.15
 """Share of pairs whose portrait has closed lips if the clip has such a frame, as portraits have."""
-_TRANSPLANTED = 0.6
-"""Share of targets with other people's teeth, where the portrait shows none."""
+_UNKNOWN_TEETH, _OTHER_SKIN = 0.2, 0.12
+"""Share of samples without what is between the driver's lips; standard deviation of the logarithm
+of how much lighter it is there, against the skin, than in the target."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
 _OPEN_STILLS, _CLOSED = 0.4, 0.8
@@ -141,7 +142,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         else:
             cuts = self._pair(rng)
         portrait, target, *more = self._otherwise(cuts, rng) if self._varied else cuts
-        sample = as_sample(portrait, target)
+        sample = as_sample(portrait, target, rng if self._varied else None)
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
         sample["window"] = _random_window(target.points, rng)
@@ -158,12 +159,11 @@ class PairDataset(Dataset[dict[str, Any]]):
             return cuts
         double = self._cast.double(clip, frames, rng) if rng.random() < _MORPHED else None
         if double is not None:
-            other, alike = double
+            lender, alike = double
             pairs = zip(alike, cuts, strict=True)
-            others = [cut_onto(other, i, face, mirrored) for i, face in pairs]
+            others = [cut_onto(lender, i, face, mirrored) for i, face in pairs]
             cuts = morph(cuts, others, rng)
-        mouth = self._cast.likenesses[clip.name].mouth_of(b)
-        return self._with_other_teeth(cuts, mouth, mirrored, rng)
+        return cuts
 
     def _two_frames(self, clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
         """Of the portrait and of the target."""
@@ -182,27 +182,12 @@ class PairDataset(Dataset[dict[str, Any]]):
         b = int(others[most if kind < 0.5 else least if kind > _ALIKE else 0])
         return a, a if kind > _AT_REST else b
 
-    def _with_other_teeth(
-        self, cuts: list[Cut], mouth: NDArray[np.float32], mirrored: bool,
-        rng: np.random.Generator,
-    ) -> list[Cut]:  # fmt: skip
-        """The cuts with another mouth's inside in the target, open as `mouth` (6,), if no other
-        picture shows what its own is like."""
-        portrait, target, *more = cuts
-        if rng.random() > _TRANSPLANTED or not all(fits(p, target) for p in (portrait, *more)):
-            return cuts
-        found = self._cast.teeth(mouth, rng)
-        if found is None:
-            return cuts
-        donor = cut_onto(*found, target, mirrored)
-        return [portrait, transplant(target, donor), *more]
-
     def _still(self, rng: np.random.Generator) -> list[Cut]:
         """The real picture is the target; the portrait is that picture moved synthetically, so
         that what is learned to be painted is always real."""
         stills, several = self._cast.stills, self._cast.parted if self._varied else []
         still = stills[rng.integers(len(stills))]
-        closing = parted = None
+        closing = None
         if several and rng.random() < _OPEN_STILLS:
             parted = several[rng.integers(len(several))]
             still = parted.clip
@@ -220,10 +205,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         moved = warp_picture(np.dstack((target.rgb, target.matte)), offset)
         alpha = moved[..., 3:].astype(np.float32) / 255
         rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
-        cuts = [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target]
-        if parted is None:
-            return cuts
-        return self._with_other_teeth(cuts, parted.mouth_of(0), mirrored, rng)
+        return [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target]
 
     def _otherwise(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
         """The same pictures as of somebody else, somewhere else."""
@@ -267,19 +249,34 @@ def _random_window(points: NDArray[np.float32], rng: np.random.Generator) -> NDA
     return window_around(centre.astype(np.float32))
 
 
-def as_sample(portrait: Cut, target: Cut) -> dict[str, Any]:
-    """Draws what the live loop would draw for this pair."""
+def as_sample(portrait: Cut, target: Cut, rng: np.random.Generator | None = None) -> dict[str, Any]:
+    """Draws what the live loop would draw for this pair: the target's own person drives, or, with
+    a generator of random numbers, anybody."""
+    teeth = measure_teeth(target.rgb, (target.points + 1) * np.float32(SIZE / 2))
+    if rng is not None:
+        teeth = _doubt(teeth, rng)
     return {
         "portrait": portrait.rgb,
         "matte": portrait.matte,
         "background": fill_background(portrait.rgb, portrait.matte),
         "portrait_contours": draw_contours(portrait.points),
-        "contours": draw_contours(target.points),
+        "contours": draw_contours(target.points, teeth=teeth),
         "motion": coarse_motion(target.points, portrait.points),
         "target": target.rgb,
         "target_matte": target.matte,
         "window": window_around(target.points[_EYES_AND_MOUTH, :2].mean(0)),
     }
+
+
+def _doubt(
+    teeth: tuple[float, float] | None, rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """Drivers have other skins than portraits, and some trackers see no teeth at all."""
+    unknown, shift = rng.random() < _UNKNOWN_TEETH, rng.normal(0, _OTHER_SKIN)
+    if teeth is None or unknown:
+        return None
+    upper, lower = (1 / (1 + np.exp(-shift) * (1 - light) / light) for light in teeth)
+    return float(upper), float(lower)
 
 
 def extra_sources(main: Cut, others: list[Cut], places: int) -> dict[str, Any]:

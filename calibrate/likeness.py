@@ -14,9 +14,8 @@ _CORNERS, _NOSE, _SIDES = (61, 291), 4, (234, 454)
 _GAPS = (2, 4, 6)
 """Of the pairs across the lips."""
 _WEIGHTS = np.array((6, 6, 6, 3, 3, 3, 0.4, 1.0, 1.0), np.float32)
-_MOUTH_WEIGHTS = np.array((6, 6, 6, 3, 1, 1), np.float32)
 _ALIKE = 0.45
-"""Distance of two frames' expressions, or mouths, up to which they go together."""
+"""Distance of two frames' expressions up to which they go together."""
 _SHUT = 0.02
 """Opening of the lips, of the eyes' distance, up to which they are closed."""
 
@@ -28,19 +27,10 @@ class Likeness:
     clip: Clip
     vectors: NDArray[np.float32]
     """(usable, 9) opening of the lips, width and height of the mouth's corners, lids, and pose."""
-    mouths: NDArray[np.float32]
-    """(usable, 6) opening of the lips, width of the mouth as it is, and pose."""
 
     def nearest(self, wanted: NDArray[np.float32]) -> int | None:
         """The frame whose expression is nearest to a vector (9,), if any is near."""
-        return self._nearest(self.vectors, wanted)
-
-    def nearest_mouth(self, wanted: NDArray[np.float32]) -> int | None:
-        """The frame whose mouth is open as another is (6,), if any is about so."""
-        return self._nearest(self.mouths, wanted)
-
-    def _nearest(self, rows: NDArray[np.float32], wanted: NDArray[np.float32]) -> int | None:
-        apart = np.linalg.norm(rows - wanted, axis=1)
+        apart = np.linalg.norm(self.vectors - wanted, axis=1)
         best = int(np.argmin(apart))
         return int(self.clip.usable[best]) if apart[best] < _ALIKE else None
 
@@ -51,27 +41,18 @@ class Likeness:
 
     def of(self, frame: int) -> NDArray[np.float32]:
         """(9,) the expression of a usable frame."""
-        vector: NDArray[np.float32] = self.vectors[self._row(frame)]
+        vector: NDArray[np.float32] = self.vectors[int(np.searchsorted(self.clip.usable, frame))]
         return vector
-
-    def mouth_of(self, frame: int) -> NDArray[np.float32]:
-        """(6,) the mouth of a usable frame."""
-        mouth: NDArray[np.float32] = self.mouths[self._row(frame)]
-        return mouth
-
-    def _row(self, frame: int) -> int:
-        return int(np.searchsorted(self.clip.usable, frame))
 
 
 def likeness(clip: Clip) -> Likeness:
     """What a mouth's corners and the lids do counts from what they usually do in the clip: people
     differ in that; whether lips touch is the same for all."""
     rows = np.array([_expression(clip.landmarks[i]) for i in clip.usable], np.float32)
-    mouths = rows[:, [0, 1, 2, 3, 7, 8]] * _MOUTH_WEIGHTS
     usual = np.median(rows, 0)
     rows[:, 3:6] -= usual[3:6]
     rows[:, 6] /= max(float(np.percentile(rows[:, 6], 90)), 1e-3)
-    return Likeness(clip, rows * _WEIGHTS, mouths)
+    return Likeness(clip, rows * _WEIGHTS)
 
 
 def _expression(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:

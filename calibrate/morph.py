@@ -45,11 +45,9 @@ def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list
     morphed = []
     for face, other in zip(faces, others, strict=True):
         moved = warp_picture(other.rgb, coarse_motion(face.points, other.points))
-        skin, lips = skin_share(face.points), mouth_shares(face.points)[0]
+        skin, lips = _skin(face.points), mouth_shares(face.points)[0]
         if gain is None:  # the same light for all
-            gain = (mean_colour(face.rgb, skin) / np.maximum(mean_colour(moved, skin), 1)).clip(
-                0.4, 2.5
-            )
+            gain = (_mean(face.rgb, skin) / np.maximum(_mean(moved, skin), 1)).clip(0.4, 2.5)
         around = cv2.GaussianBlur(cv2.dilate(lips, np.ones((7, 7), np.uint8)), (0, 0), 2)
         seen = (skin * (share + (mouth - share) * around))[..., None]
         rgb = face.rgb * (1 - seen) + np.clip(moved * gain, 0, 255) * seen
@@ -57,7 +55,7 @@ def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list
     return morphed
 
 
-def skin_share(points: NDArray[np.float32]) -> NDArray[np.float32]:
+def _skin(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """(SIZE, SIZE) in [0, 1]: the face, fading towards its edge, without what lies between lids."""
     width = float(np.linalg.norm(points[_SIDES[0], :2] - points[_SIDES[1], :2])) * (SIZE / 2)
     soft = max(1.0, 0.05 * width)
@@ -70,7 +68,7 @@ def skin_share(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return face
 
 
-def mean_colour(rgb: NDArray[np.uint8], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def _mean(rgb: NDArray[np.uint8], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """(3,) mean colour under weights (SIZE, SIZE)."""
     total = (rgb * weight[..., None]).sum((0, 1)) / max(float(weight.sum()), 1e-3)
     return np.asarray(total, np.float32)

@@ -54,12 +54,8 @@ def mouth_shares(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
         return np.asarray(cv2.GaussianBlur(fill_ring(points, ring), (0, 0), soft), np.float32) / 255
 
     outer, inner = share(LIPS_OUTER, 1.2), share(LIPS_INNER, 0.6)
-    if lip_gap(points) < _OPEN:  # a closed mouth's outline would be filled as a line
+    placed = points[:, :2] * (SIZE / 2)
+    gaps = [float(np.linalg.norm(placed[a] - placed[b])) for a, b in LIP_PAIRS]
+    if max(gaps) < _OPEN:  # a closed mouth's outline would be filled as a line
         inner = np.zeros_like(inner)
     return outer, np.minimum(inner, outer)
-
-
-def lip_gap(points: NDArray[np.float32]) -> float:
-    """Pixels between the lips of landmarks in [-1, 1], where they are farthest apart."""
-    placed = points[:, :2] * (SIZE / 2)
-    return max(float(np.linalg.norm(placed[a] - placed[b])) for a, b in LIP_PAIRS)

@@ -66,6 +66,7 @@ POSE_SMOOTHING = Smoothing(1.2, 9.0)
 LIPS_SMOOTHING = Smoothing(4.0, 12.0)
 FACE_SMOOTHING = Smoothing(2.0, 8.0)
 GAZE_SMOOTHING = Smoothing(3.0, 10.0)
+TEETH_SMOOTHING = Smoothing(3.0, 12.0)
 
 
 def rest_face(portrait: Landmarks) -> Landmarks:
@@ -136,7 +137,17 @@ class Retargeter:
 
         shape = self._expression(seen, neutral.shape, at_ns)
         self._openings(shape, seen, neutral.shape, at_ns)
-        return self._landmarks(shape, self._posed(pose, neutral.pose, at_ns))
+        face = self._landmarks(shape, self._posed(pose, neutral.pose, at_ns))
+        return replace(face, teeth=self._seen_teeth(driver.teeth, at_ns))
+
+    def _seen_teeth(
+        self, teeth: tuple[float, float] | None, at_ns: int
+    ) -> tuple[float, float] | None:
+        if teeth is None:  # closed lips: what was seen before says nothing of the next word
+            self._filters["teeth"].reset()
+            return None
+        upper, lower = self._filters["teeth"](np.array(teeth), at_ns)
+        return float(upper), float(lower)
 
     def _expression(self, seen: Shape, neutral: Shape, at_ns: int) -> Shape:
         change = (seen - neutral) * self._scale
@@ -199,6 +210,7 @@ def _filters(steadiness: float) -> dict[str, OneEuroFilter]:
         "lips": LIPS_SMOOTHING,
         "face": FACE_SMOOTHING,
         "gaze": GAZE_SMOOTHING,
+        "teeth": TEETH_SMOOTHING,
     }
     if steadiness <= 0:
         return {name: OneEuroFilter(replace(s, min_cutoff_hz=0)) for name, s in groups.items()}
