@@ -56,7 +56,7 @@ _MORPHED = 0.6
 """Share of pairs that another person is looked for, see calibrate.morph."""
 _FROM_SHUT = 0.15
 """Share of pairs whose portrait has closed lips if the clip has such a frame, as portraits have."""
-_UNKNOWN_TEETH, _OTHER_SKIN = 0.2, 0.12
+_UNKNOWN_TEETH, _OTHER_SKIN = 0.15, 0.04
 """Share of samples without what is between the driver's lips; standard deviation of the logarithm
 of how much lighter it is there, against the skin, than in the target."""
 _GLANCES = 0.6
