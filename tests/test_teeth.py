@@ -13,6 +13,7 @@ from puppet.draw import LandmarkPainter, draw_contours, picture_coordinates
 from puppet.draw.contours import DARKEST
 from puppet.landmarks import opening_halves
 from puppet.retarget import Retargeter, rest_face
+from puppet.retarget.retargeter import ASSUMED_TEETH, SHOWN_TEETH
 from puppet.track import open_tracker
 from puppet.track.teeth import measure_teeth
 from tests.faces import face
@@ -75,11 +76,11 @@ def test_the_tracker_measures_a_smile() -> None:
     assert 0.4 < found[-1].teeth[0] < 0.7  # her teeth show
 
 
-def test_what_the_driver_shows_reaches_the_drawing_and_fades_with_closed_lips() -> None:
+def test_what_the_driver_shows_reaches_the_drawing_word_by_word() -> None:
     portrait, driver = face(), replace(face(mouth_open=0.3), teeth=(0.5, 0.2))
     retargeter = Retargeter(rest_face(portrait))
     moved = retargeter.retarget(driver, 0)
-    assert moved.teeth == pytest.approx((0.5, 0.2))
+    assert moved.teeth == pytest.approx((SHOWN_TEETH, 0.2 / 0.5 * SHOWN_TEETH))
     drawn = LandmarkPainter(portrait).paint(moved).contours
     points = picture_coordinates(moved)
     levels = []
@@ -87,10 +88,38 @@ def test_what_the_driver_shows_reaches_the_drawing_and_fades_with_closed_lips() 
         area = np.zeros(drawn.shape[:2], np.uint8)
         cv2.fillPoly(area, [np.rint((half + 1) * (len(area) / 2)).astype(np.int32)], (1,))
         levels.append(float(np.median(drawn[..., 0][area > 0])))
-    assert levels[0] > 200 > 100 > levels[1] > DARKEST
-    assert retargeter.retarget(face(), 33_000_000).teeth is None
+    assert levels[0] > 200 > 120 > levels[1] > DARKEST
+    assert retargeter.retarget(face(), 33_000_000).teeth == ASSUMED_TEETH
     later = retargeter.retarget(replace(driver, teeth=(0.2, 0.2)), 66_000_000)
-    assert later.teeth == pytest.approx((0.2, 0.2))  # of another word: not smoothed from the last
+    dark = 0.2 / 0.5 * SHOWN_TEETH
+    assert later.teeth == pytest.approx((dark, dark), abs=1e-3)  # not smoothed from the last word
+
+
+@pytest.mark.parametrize("teeth", [0.46, 0.5, 0.6])
+def test_teeth_of_every_driver_are_shown_alike_and_the_dark_stays_dark(teeth: float) -> None:
+    retargeter = Retargeter(rest_face(face()))
+    smile = retargeter.retarget(replace(face(mouth_open=0.3), teeth=(teeth, 0.3)), 0)
+    assert smile.teeth is not None
+    assert smile.teeth[0] == pytest.approx(SHOWN_TEETH)
+    retargeter.retarget(face(), 33_000_000)
+    yawn = retargeter.retarget(replace(face(mouth_open=0.5), teeth=(0.15, 0.12)), 66_000_000)
+    assert yawn.teeth is not None
+    assert yawn.teeth[0] < 0.2
+
+
+def test_a_glint_is_forgotten() -> None:
+    retargeter = Retargeter(rest_face(face()))
+    retargeter.retarget(replace(face(mouth_open=0.3), teeth=(0.9, 0.3)), 0)
+    shown = []
+    for second in range(0, 300, 2):
+        retargeter.retarget(face(), second * 1_000_000_000 + 1)
+        smile = replace(face(mouth_open=0.3), teeth=(0.46, 0.3))
+        shown.append(retargeter.retarget(smile, (second + 1) * 1_000_000_000).teeth)
+    first, last = shown[0], shown[-1]
+    assert first is not None
+    assert last is not None
+    assert first[0] < 0.45
+    assert last[0] == pytest.approx(SHOWN_TEETH, abs=0.01)
 
 
 def test_flickering_light_is_smoothed() -> None:
