@@ -41,7 +41,6 @@ from calibrate.morph import cut_onto, morph
 from calibrate.mouths import close_lips, recolour_mouths
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
-from puppet.track.teeth import measure_teeth
 
 _LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]
 _TELLING = np.ones((478, 1), np.float32)
@@ -54,11 +53,6 @@ _MADE_UP = 0.4
 """Share of samples, see calibrate.mouths."""
 _MORPHED = 0.6
 """Share of pairs that another person is looked for, see calibrate.morph."""
-_FROM_SHUT = 0.15
-"""Share of pairs whose portrait has closed lips if the clip has such a frame, as portraits have."""
-_UNKNOWN_TEETH, _OTHER_SKIN = 0.15, 0.04
-"""Share of samples without what is between the driver's lips; standard deviation of the logarithm
-of how much lighter it is there, against the skin, than in the target."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
 _OPEN_STILLS, _CLOSED = 0.4, 0.8
@@ -142,7 +136,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         else:
             cuts = self._pair(rng)
         portrait, target, *more = self._otherwise(cuts, rng) if self._varied else cuts
-        sample = as_sample(portrait, target, rng if self._varied else None)
+        sample = as_sample(portrait, target)
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
         sample["window"] = _random_window(target.points, rng)
@@ -168,9 +162,6 @@ class PairDataset(Dataset[dict[str, Any]]):
     def _two_frames(self, clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
         """Of the portrait and of the target."""
         a = int(rng.choice(clip.usable))
-        if self._varied and rng.random() < _FROM_SHUT:
-            shut = self._cast.likenesses[clip.name].shut()
-            a = int(rng.choice(shut)) if len(shut) else a
         others = rng.choice(clip.usable, 4)
         # Half of the time the most different of a few: of all that differs, lips, lids and gaze
         # are what only the synthesis can show. Now and then the least, or the portrait itself: a
@@ -249,34 +240,19 @@ def _random_window(points: NDArray[np.float32], rng: np.random.Generator) -> NDA
     return window_around(centre.astype(np.float32))
 
 
-def as_sample(portrait: Cut, target: Cut, rng: np.random.Generator | None = None) -> dict[str, Any]:
-    """Draws what the live loop would draw for this pair: the target's own person drives, or, with
-    a generator of random numbers, anybody."""
-    teeth = measure_teeth(target.rgb, (target.points + 1) * np.float32(SIZE / 2))
-    if rng is not None:
-        teeth = _doubt(teeth, rng)
+def as_sample(portrait: Cut, target: Cut) -> dict[str, Any]:
+    """Draws what the live loop would draw for this pair."""
     return {
         "portrait": portrait.rgb,
         "matte": portrait.matte,
         "background": fill_background(portrait.rgb, portrait.matte),
         "portrait_contours": draw_contours(portrait.points),
-        "contours": draw_contours(target.points, teeth=teeth),
+        "contours": draw_contours(target.points),
         "motion": coarse_motion(target.points, portrait.points),
         "target": target.rgb,
         "target_matte": target.matte,
         "window": window_around(target.points[_EYES_AND_MOUTH, :2].mean(0)),
     }
-
-
-def _doubt(
-    teeth: tuple[float, float] | None, rng: np.random.Generator
-) -> tuple[float, float] | None:
-    """Drivers have other skins than portraits, and some trackers see no teeth at all."""
-    unknown, shift = rng.random() < _UNKNOWN_TEETH, rng.normal(0, _OTHER_SKIN)
-    if teeth is None or unknown:
-        return None
-    upper, lower = (1 / (1 + np.exp(-shift) * (1 - light) / light) for light in teeth)
-    return float(upper), float(lower)
 
 
 def extra_sources(main: Cut, others: list[Cut], places: int) -> dict[str, Any]:
