@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from calibrate.cast import Cast
 from calibrate.cuts import (
     SIZE,
     WEIGHT_SIZE,
@@ -39,6 +38,7 @@ from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
 from calibrate.morph import cut_onto, morph
 from calibrate.mouths import close_lips, recolour_mouths
+from calibrate.people import People
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
 
@@ -121,7 +121,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         foreground_share: float = 0.0,
         varied: bool = True,
     ) -> None:
-        self._cast = Cast(clips, stills)
+        self._people = People(clips, stills)
         self._stills_share = stills_share if stills else 0.0
         self._length, self._seed, self._sources = length, seed, sources
         self._foreground_share, self._varied = foreground_share, varied
@@ -131,7 +131,7 @@ class PairDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self._seed, index))
-        if rng.random() < self._stills_share or not len(self._cast):
+        if rng.random() < self._stills_share or not len(self._people):
             cuts = self._still(rng)
         else:
             cuts = self._pair(rng)
@@ -143,7 +143,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         return sample | extra_sources(portrait, more, self._sources - 1)
 
     def _pair(self, rng: np.random.Generator) -> list[Cut]:
-        clip = self._cast.clip(rng)
+        clip = self._people.clip(rng)
         a, b = self._two_frames(clip, rng)
         matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
         more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
@@ -151,7 +151,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         cuts = [cut(clip, i, matrix, mirrored) for i in frames]
         if not self._varied:
             return cuts
-        double = self._cast.double(clip, frames, rng) if rng.random() < _MORPHED else None
+        double = self._people.double(clip, frames, rng) if rng.random() < _MORPHED else None
         if double is not None:
             lender, alike = double
             pairs = zip(alike, cuts, strict=True)
@@ -176,17 +176,17 @@ class PairDataset(Dataset[dict[str, Any]]):
     def _still(self, rng: np.random.Generator) -> list[Cut]:
         """The real picture is the target; the portrait is that picture moved synthetically, so
         that what is learned to be painted is always real."""
-        stills, several = self._cast.stills, self._cast.parted if self._varied else []
+        stills = self._people.stills
         still = stills[rng.integers(len(stills))]
         closing = None
-        if several and rng.random() < _OPEN_STILLS:
-            parted = several[rng.integers(len(several))]
+        if self._varied and self._people.parted and rng.random() < _OPEN_STILLS:
+            parted = self._people.parted[rng.integers(len(self._people.parted))]
             still = parted.clip
-            closing = self._cast.closing(parted, rng) if rng.random() < _CLOSED else None
+            closing = self._people.closing(parted, rng) if rng.random() < _CLOSED else None
         matrix, mirrored = random_cut(still.landmarks[0], picture_size(still.frames), rng)
         target = cut(still, 0, matrix, mirrored)
         if closing is None:
-            points = imagined_motion(target.points, self._cast.expression(rng), rng)
+            points = imagined_motion(target.points, self._people.expression(rng), rng)
         else:
             points = close_lips(imagined_motion(target.points, closing, rng, (1.0, 1.0)))
         if rng.random() < _GLANCES:
@@ -220,7 +220,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             scene = cv2.resize(low, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
         else:
             scene = cv2.resize(
-                cv2.flip(self._cast.scene(rng), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA
+                cv2.flip(self._people.scene(rng), 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA
             )
         return [_before(each, np.asarray(scene, np.uint8)) for each in cuts]
 

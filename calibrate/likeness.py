@@ -1,4 +1,4 @@
-"""Which frames of two clips show the same face made: what everybody's lips, lids and head do."""
+"""What lips, lids and head do in every frame of a clip, to find who makes the same face."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibrate.cuts import Clip, face_shape
-from puppet.landmarks import LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS
+from puppet.landmarks import FACE_SIDES, LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS
 
-_CORNERS, _NOSE, _SIDES = (61, 291), 4, (234, 454)
+_CORNERS, _NOSE = (61, 291), 4
 _GAPS = (2, 4, 6)
 """Of the pairs across the lips."""
 _WEIGHTS = np.array((6, 6, 6, 3, 3, 3, 0.4, 1.0, 1.0), np.float32)
@@ -63,7 +63,7 @@ def _expression(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 
     left, right = shape[_CORNERS[0]], shape[_CORNERS[1]]
     lids = [gap(pairs[3]) for pairs in (LEFT_LID_PAIRS, RIGHT_LID_PAIRS)]
-    sides = landmarks[list(_SIDES), :2]
+    sides = landmarks[list(FACE_SIDES), :2]
     across = sides[1] - sides[0]
     width = float(np.linalg.norm(across))
     along = across / max(width, 1e-6)

@@ -18,9 +18,8 @@ from calibrate.cuts import SIZE, Clip, Cut, cut, fill_ring, mirror_points, warp_
 from calibrate.eyes import EYES
 from calibrate.mouths import mouth_shares
 from puppet.draw import coarse_motion
-from puppet.landmarks import FACE_OVAL
+from puppet.landmarks import FACE_OVAL, FACE_SIDES
 
-_SIDES = (234, 454)
 _SHARE = (0.4, 1.0)
 """How much of the other is seen."""
 _OTHER_MOUTH = 0.7
@@ -57,7 +56,9 @@ def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list
 
 def _skin(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """(SIZE, SIZE) in [0, 1]: the face, fading towards its edge, without what lies between lids."""
-    width = float(np.linalg.norm(points[_SIDES[0], :2] - points[_SIDES[1], :2])) * (SIZE / 2)
+    width = float(np.linalg.norm(points[FACE_SIDES[0], :2] - points[FACE_SIDES[1], :2])) * (
+        SIZE / 2
+    )
     soft = max(1.0, 0.05 * width)
     reach = 2 * round(2 * soft) + 1
     oval = cv2.erode(fill_ring(points, FACE_OVAL), np.ones((reach, reach), np.uint8))

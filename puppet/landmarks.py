@@ -43,6 +43,8 @@ NOSE_BASE = (64, 98, 97, 2, 326, 327, 294)
 RIGHT_IRIS_CENTRE, RIGHT_IRIS_RIM = 468, (469, 470, 471, 472)
 LEFT_IRIS_CENTRE, LEFT_IRIS_RIM = 473, (474, 475, 476, 477)
 
+FACE_SIDES = (234, 454)  # where the oval is widest: right and left
+
 # Facing pairs (lower, upper) across an opening; the gap between them is the opening.
 LIP_PAIRS = tuple(zip(LIPS_INNER[1:10], LIPS_INNER[:10:-1], strict=True))
 RIGHT_LID_PAIRS = tuple(zip(RIGHT_EYE[1:8], RIGHT_EYE[:8:-1], strict=True))

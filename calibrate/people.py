@@ -15,8 +15,8 @@ _TRIES = 8
 """Among how many somebody suitable is looked for."""
 
 
-class Cast:
-    """Clips by person, and stills. Whatever is drawn is drawn person by person first: some were
+class People:
+    """Clips by person, and stills. Whose clip it is comes first where one is drawn, since some were
     filmed often. What is known of expressions is gathered when it is first asked for."""
 
     def __init__(self, clips: list[Clip], stills: list[Clip]) -> None:
@@ -50,8 +50,8 @@ class Cast:
     def scene(self, rng: np.random.Generator) -> Picture:
         """Any frame of any clip or still, (H, W, 3)."""
         i = int(rng.integers(len(self._clips) + len(self.stills)))
-        any_one = self._clips[i] if i < len(self._clips) else self.stills[i - len(self._clips)]
-        frame: Picture = any_one.frames[int(rng.integers(len(any_one.frames)))]
+        drawn = self._clips[i] if i < len(self._clips) else self.stills[i - len(self._clips)]
+        frame: Picture = drawn.frames[int(rng.integers(len(drawn.frames)))]
         return frame
 
     def double(
