@@ -29,6 +29,7 @@ from calibrate.cuts import (
     fill_foreground,
     imagined_motion,
     letterbox,
+    mirror_points,
     picture_size,
     random_cut,
     recolour,
@@ -38,9 +39,11 @@ from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
 from calibrate.morph import cut_onto, morph
 from calibrate.mouths import close_lips, recolour_mouths
+from calibrate.opening import open_lips, transplant
 from calibrate.people import People
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
+from puppet.track.teeth import measure_teeth
 
 _LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]
 _TELLING = np.ones((478, 1), np.float32)
@@ -53,11 +56,20 @@ _MADE_UP = 0.4
 """Share of samples, see calibrate.mouths."""
 _MORPHED = 0.6
 """Share of pairs that another person is looked for, see calibrate.morph."""
+_FROM_SHUT = 0.15
+"""Share of pairs whose portrait has closed lips if the clip has such a frame, as portraits have."""
+_UNKNOWN_TEETH, _OTHER_SKIN = 0.15, 0.04
+"""Share of samples without what is between the driver's lips; standard deviation of the logarithm
+of how much lighter it is there, against the skin, than in the target."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
 _OPEN_STILLS, _CLOSED = 0.4, 0.8
 """Share of stills with lips apart among all stills drawn; share of those whose portrait has them
 closed: teeth of more people than were filmed, behind lips that show none."""
+_OPENED = 0.6
+"""Share of the other stills that open their lips, see calibrate.opening, if they are closed."""
+_OPENED_BY = (0.6, 1.3)
+"""How far, of how far the one who lends the inside did."""
 _ALIKE, _AT_REST = 0.8, 0.95
 """From where on, of 1, a pair is the most alike of a few, and the portrait itself."""
 _LETTERBOX = 0.25
@@ -136,7 +148,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         else:
             cuts = self._pair(rng)
         portrait, target, *more = self._otherwise(cuts, rng) if self._varied else cuts
-        sample = as_sample(portrait, target)
+        sample = as_sample(portrait, target, rng if self._varied else None)
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
         sample["window"] = _random_window(target.points, rng)
@@ -162,6 +174,9 @@ class PairDataset(Dataset[dict[str, Any]]):
     def _two_frames(self, clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
         """Of the portrait and of the target."""
         a = int(rng.choice(clip.usable))
+        if self._varied and rng.random() < _FROM_SHUT:
+            shut = self._people.likenesses[clip.name].shut()
+            a = int(rng.choice(shut)) if len(shut) else a
         others = rng.choice(clip.usable, 4)
         # Half of the time the most different of a few: of all that differs, lips, lids and gaze
         # are what only the synthesis can show. Now and then the least, or the portrait itself: a
@@ -183,6 +198,10 @@ class PairDataset(Dataset[dict[str, Any]]):
             parted = self._people.parted[rng.integers(len(self._people.parted))]
             still = parted.clip
             closing = self._people.closing(parted, rng) if rng.random() < _CLOSED else None
+        elif self._varied and self._people.closed and rng.random() < _OPENED:
+            opened = self._opened(rng)
+            if opened is not None:
+                return opened
         matrix, mirrored = random_cut(still.landmarks[0], picture_size(still.frames), rng)
         target = cut(still, 0, matrix, mirrored)
         if closing is None:
@@ -197,6 +216,21 @@ class PairDataset(Dataset[dict[str, Any]]):
         alpha = moved[..., 3:].astype(np.float32) / 255
         rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
         return [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target]
+
+    def _opened(self, rng: np.random.Generator) -> list[Cut] | None:
+        """A still with closed lips as the portrait, and that opened."""
+        opening = self._people.opening(rng)
+        if opening is None:
+            return None
+        change, lender, frame = opening
+        closed = self._people.closed
+        still = closed[rng.integers(len(closed))]
+        matrix, mirrored = random_cut(still.landmarks[0], picture_size(still.frames), rng)
+        portrait = cut(still, 0, matrix, mirrored)
+        if mirrored:
+            change = mirror_points(change)
+        target = open_lips(portrait, change * np.float32(rng.uniform(*_OPENED_BY)))
+        return [portrait, transplant(target, cut_onto(lender, frame, target, mirrored))]
 
     def _otherwise(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
         """The same pictures as of somebody else, somewhere else."""
@@ -240,19 +274,34 @@ def _random_window(points: NDArray[np.float32], rng: np.random.Generator) -> NDA
     return window_around(centre.astype(np.float32))
 
 
-def as_sample(portrait: Cut, target: Cut) -> dict[str, Any]:
-    """Draws what the live loop would draw for this pair."""
+def as_sample(portrait: Cut, target: Cut, rng: np.random.Generator | None = None) -> dict[str, Any]:
+    """Draws what the live loop would draw for this pair: the target's own person drives, or, with
+    a generator of random numbers, anybody."""
+    teeth = measure_teeth(target.rgb, (target.points + 1) * np.float32(SIZE / 2))
+    if rng is not None:
+        teeth = _doubt(teeth, rng)
     return {
         "portrait": portrait.rgb,
         "matte": portrait.matte,
         "background": fill_background(portrait.rgb, portrait.matte),
         "portrait_contours": draw_contours(portrait.points),
-        "contours": draw_contours(target.points),
+        "contours": draw_contours(target.points, teeth=teeth),
         "motion": coarse_motion(target.points, portrait.points),
         "target": target.rgb,
         "target_matte": target.matte,
         "window": window_around(target.points[_EYES_AND_MOUTH, :2].mean(0)),
     }
+
+
+def _doubt(
+    teeth: tuple[float, float] | None, rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """Drivers have other skins than portraits, and some trackers see no teeth at all."""
+    unknown, shift = rng.random() < _UNKNOWN_TEETH, rng.normal(0, _OTHER_SKIN)
+    if teeth is None or unknown:
+        return None
+    upper, lower = (1 / (1 + np.exp(-shift) * (1 - light) / light) for light in teeth)
+    return float(upper), float(lower)
 
 
 def extra_sources(main: Cut, others: list[Cut], places: int) -> dict[str, Any]:

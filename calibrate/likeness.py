@@ -18,6 +18,8 @@ _ALIKE = 0.45
 """Distance of two frames' expressions up to which they go together."""
 _SHUT = 0.02
 """Opening of the lips, of the eyes' distance, up to which they are closed."""
+_APART = 0.06
+"""The same in their middle, from which on much is seen between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class Likeness:
         """The frames with closed lips."""
         closed = (self.vectors[:, :3] < _SHUT * _WEIGHTS[:3]).all(1)
         return np.asarray(self.clip.usable[closed], np.intp)
+
+    def apart(self) -> NDArray[np.intp]:
+        """The frames with lips wide enough apart to see behind them."""
+        opened = self.vectors[:, 1] > _APART * _WEIGHTS[1]
+        return np.asarray(self.clip.usable[opened], np.intp)
 
     def of(self, frame: int) -> NDArray[np.float32]:
         """(9,) the expression of a usable frame."""

@@ -44,9 +44,10 @@ def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list
     morphed = []
     for face, other in zip(faces, others, strict=True):
         moved = warp_picture(other.rgb, coarse_motion(face.points, other.points))
-        skin, lips = _skin(face.points), mouth_shares(face.points)[0]
+        skin, lips = skin_share(face.points), mouth_shares(face.points)[0]
         if gain is None:  # the same light for all
-            gain = (_mean(face.rgb, skin) / np.maximum(_mean(moved, skin), 1)).clip(0.4, 2.5)
+            here, there = mean_colour(face.rgb, skin), mean_colour(moved, skin)
+            gain = (here / np.maximum(there, 1)).clip(0.4, 2.5)
         around = cv2.GaussianBlur(cv2.dilate(lips, np.ones((7, 7), np.uint8)), (0, 0), 2)
         seen = (skin * (share + (mouth - share) * around))[..., None]
         rgb = face.rgb * (1 - seen) + np.clip(moved * gain, 0, 255) * seen
@@ -54,7 +55,7 @@ def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list
     return morphed
 
 
-def _skin(points: NDArray[np.float32]) -> NDArray[np.float32]:
+def skin_share(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """(SIZE, SIZE) in [0, 1]: the face, fading towards its edge, without what lies between lids."""
     width = float(np.linalg.norm(points[FACE_SIDES[0], :2] - points[FACE_SIDES[1], :2])) * (
         SIZE / 2
@@ -69,7 +70,7 @@ def _skin(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return face
 
 
-def _mean(rgb: NDArray[np.uint8], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def mean_colour(rgb: NDArray[np.uint8], weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """(3,) mean colour under weights (SIZE, SIZE)."""
     total = (rgb * weight[..., None]).sum((0, 1)) / max(float(weight.sum()), 1e-3)
     return np.asarray(total, np.float32)

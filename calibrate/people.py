@@ -42,6 +42,11 @@ class People:
         """The stills with open lips."""
         return [still for still in map(likeness, self.stills) if not len(still.shut())]
 
+    @cached_property
+    def closed(self) -> list[Clip]:
+        """The stills with closed lips."""
+        return [still for still in self.stills if len(likeness(still).shut())]
+
     def clip(self, rng: np.random.Generator) -> Clip:
         """A clip of somebody."""
         person = self._people[rng.integers(len(self._people))]
@@ -84,6 +89,16 @@ class People:
             alike, shut = other.nearest(parted.of(0)), other.shut()
             if alike is not None and len(shut):
                 return _change(other.clip, alike, int(rng.choice(shut)))
+        return None
+
+    def opening(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], Clip, int] | None:
+        """(478, 3) what opened somebody's mouth, in mean-face units, and the frame where it did."""
+        for _ in range(_TRIES if self._people else 0):
+            other = self.likenesses[self.clip(rng).name]
+            shut, apart = other.shut(), other.apart()
+            if len(shut) and len(apart):
+                frame = int(rng.choice(apart))
+                return _change(other.clip, int(rng.choice(shut)), frame), other.clip, frame
         return None
 
 

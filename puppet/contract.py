@@ -80,6 +80,9 @@ class Landmarks:
     points: Points
     width: int
     height: int
+    teeth: tuple[float, float] | None = None
+    """How light the upper and the lower half of what is between the lips are, in (0, 1), 0.5 as
+    light as the cheeks (`puppet.track.teeth`); None where that is not known."""
 
     def __post_init__(self) -> None:
         if self.points.shape != (N_LANDMARKS, 3) or self.points.dtype != np.float32:

@@ -58,6 +58,20 @@ STABLE = (
 )  # fmt: skip
 
 
+def opening_halves(
+    points: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Polygons (20, 2) of the upper and the lower half of what is between the lips, of landmarks
+    (478, 2 or 3) in any coordinates; the halves meet half-way."""
+    ring = points[list(LIPS_INNER), :2]
+    corners, below, above = ring[[0, 10]], ring[1:10], ring[:10:-1]
+    middle = np.concatenate((corners[:1], (below + above) / 2, corners[1:]))
+    back = middle[-2:0:-1]
+    upper = np.concatenate((corners[:1], above, corners[1:], back))
+    lower = np.concatenate((corners[:1], below, corners[1:], back))
+    return upper, lower
+
+
 @cache
 def mean_face() -> NDArray[np.float32]:
     """(478, 3) float32, read-only: the symmetric mean face, frontal, x right, y down, z towards

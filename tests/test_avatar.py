@@ -449,6 +449,11 @@ def points_file(points: Any) -> bytes:
     return buffer.getvalue()
 
 
+def test_a_bundle_made_before_teeth_were_drawn_is_as_good(saved: Path) -> None:
+    set_value("draw_style", value="contours3x256+motion128/1")(saved)
+    assert load_avatar(saved).name == "astronaut"
+
+
 def set_value(*path: str, value: object) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         values = manifest(folder)

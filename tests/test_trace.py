@@ -23,7 +23,9 @@ STEP = 33_366_667
 
 def observation(i: int, *, face: bool = True) -> Observation:
     points = np.random.default_rng(i).uniform(0, 480, (478, 3)).astype(np.float32)
-    return Observation(Landmarks(points, 640, 480) if face else None, 5_000 + i * STEP, i)
+    teeth = None if i == 3 else (0.25 + i / 8, 0.125)  # what float32 holds exactly
+    landmarks = Landmarks(points, 640, 480, teeth) if face else None
+    return Observation(landmarks, 5_000 + i * STEP, i)
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def test_round_trip_offline(trace: Path) -> None:
         else:
             np.testing.assert_array_equal(got.landmarks.points, want.landmarks.points)
             assert (got.landmarks.width, got.landmarks.height) == (640, 480)
+            assert got.landmarks.teeth == want.landmarks.teeth
 
 
 def test_what_is_handed_out_is_a_copy(trace: Path) -> None:
@@ -147,6 +150,9 @@ HOSTILE = {
     "huge": {"height": np.int64(2**40)},
     "size is a list": {"width": np.ones(3, np.int64)},
     "pickle": {"points": np.array([{"a": 1}], dtype=object)},
+    "teeth of another type": {"teeth": np.zeros((3, 2))},
+    "teeth of another shape": {"teeth": np.zeros((3, 3), np.float32)},
+    "teeth lighter than light": {"teeth": np.full((3, 2), np.inf, np.float32)},
     "other order": {"points": np.asfortranarray(np.ones((3, 478, 3), np.float32))},
 }
 
@@ -162,6 +168,15 @@ def test_unsound_contents_are_refused(tmp_path: Path, change: dict[str, np.ndarr
 def test_the_sound_one_is_accepted(tmp_path: Path) -> None:
     np.savez(tmp_path / "good.npz", **sound())
     assert trace_recording(tmp_path / "good.npz").length == 3
+
+
+def test_an_earlier_trace_without_teeth_plays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "earlier.npz", **sound())
+    source = TraceSource(tmp_path / "earlier.npz", realtime=False)
+    first = source.read(1.0)
+    assert first is not None
+    assert first.landmarks is not None
+    assert first.landmarks.teeth is None
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:

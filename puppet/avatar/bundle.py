@@ -42,7 +42,7 @@ from puppet.avatar.framing import CropBox
 from puppet.avatar.images import shrink
 from puppet.avatar.store import bundle_path, check_name
 from puppet.contract import BundleError, Landmarks, Rgb, UserError
-from puppet.draw import DRAW_STYLE
+from puppet.draw import DRAW_STYLE, SAME_PORTRAITS
 
 SCHEMA = 1
 _THUMBNAIL = 160
@@ -89,7 +89,7 @@ def load_avatar(name_or_path: str | Path) -> Avatar:
     folder = bundle_path(name_or_path)
     manifest = read_manifest(folder, SCHEMA)
     draw_style = manifest.text("draw_style")
-    if draw_style != DRAW_STYLE:
+    if draw_style not in SAME_PORTRAITS:
         raise BundleError(
             f"The avatar {folder} was made for the drawing {draw_style!r}, this version draws "
             f"{DRAW_STYLE!r}. Create the avatar again from its picture."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -36,13 +36,13 @@ class CropBox:
         points = landmarks.points.copy()
         points[:, :2] -= np.array([self.x, self.y], np.float32)
         points *= np.float32(size / self.side)
-        return Landmarks(points, size, size)
+        return replace(landmarks, points=points, width=size, height=size)
 
     def to_picture(self, landmarks: Landmarks, width: int, height: int) -> Landmarks:
         """The other way round."""
         points = landmarks.points * np.float32(self.side / landmarks.width)
         points[:, :2] += np.array([self.x, self.y], np.float32)
-        return Landmarks(points, width, height)
+        return replace(landmarks, points=points, width=width, height=height)
 
 
 def frame_face(face: Landmarks) -> CropBox:

@@ -5,10 +5,12 @@ An .npz file (zip of plain arrays, never pickle) with
     points    float32 (T, 478, 3) pixels as in `Landmarks`; a row of NaN is "no face"
     times_ns  int64 (T,)          growing; the first one counts as the start
     width, height  int64 ()       of the picture the points were found in, pixels
+    teeth     float32 (T, 2)      as in `Landmarks`; a row of NaN is "not known". May be missing.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -34,7 +36,9 @@ _MAX_SIDE = 16_384
 _MAX_COORDINATE = 1e6
 _ROW_BYTES = N_LANDMARKS * 3 * 4
 _MAX_NS = 10**15  # eleven days
-_LAYOUT = {"version": "<i8", "points": "<f4", "times_ns": "<i8", "width": "<i8", "height": "<i8"}
+_LAYOUT = {"version": "<i8", "points": "<f4", "times_ns": "<i8", "width": "<i8", "height": "<i8",
+           "teeth": "<f4"}  # fmt: skip
+_OPTIONAL = ("teeth",)
 _HEADER = re.compile(
     r"\{'descr': '(<f4|<i8)', 'fortran_order': False, 'shape': \(([0-9, ]{0,40})\), \} *\n"
 )
@@ -64,6 +68,7 @@ class TraceWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: list[NDArray[np.float32] | None] = []
+        self._teeth: list[tuple[float, float] | None] = []
         self._times: list[int] = []
         self._size: tuple[int, int] | None = None
         self._closed = False
@@ -86,6 +91,7 @@ class TraceWriter:
                 raise ValueError(f"the picture's size changed from {self._size} to {size}")
             self._size = size
         self._rows.append(None if found is None else found.points.copy())
+        self._teeth.append(None if found is None else found.teeth)
         self._times.append(observation.captured_at_ns)
 
     def close(self) -> None:
@@ -100,10 +106,11 @@ class TraceWriter:
             if row is not None:
                 points[i] = row
         width, height = self._size or (1, 1)
+        teeth = np.array([seen or (np.nan, np.nan) for seen in self._teeth], np.float32)
         times = np.asarray(self._times, np.int64)
         times -= times[0]  # when it was recorded is nobody's business
         try:
-            _save(self.path, points, times, width, height)
+            _save(self.path, points, teeth, times, width, height)
         except OSError as error:
             raise UserError(
                 f"cannot write the trace {self.path} ({error.strerror or error}): "
@@ -139,9 +146,13 @@ def trace_recording(path: Path) -> Recording[Observation]:
     missing = np.isnan(points).all(axis=(1, 2))
     if not (np.abs(points[~missing]) <= _MAX_COORDINATE).all():  # also false for NaN
         raise _bad(path, "it has points that are not finite")
+    unknown = np.full((len(points), 2), np.nan, np.float32)
+    teeth = arrays.get("teeth", unknown).astype(np.float32, copy=False)
+    if teeth.shape != (len(points), 2) or ((teeth < 0) | (teeth > 1)).any():
+        raise _bad(path, "what it says of teeth is not two shares for each picture")
     gaps = np.diff(times)
     fps = 1e9 / float(np.median(gaps)) if len(gaps) else 30.0
-    cues = partial(_cues, points, times - times[0], missing, width, height)
+    cues = partial(_cues, points, teeth, times - times[0], missing, width, height)
     return Recording(path.name, cues, (width, height), fps, len(times))
 
 
@@ -153,22 +164,27 @@ def _number(path: Path, arrays: dict[str, NDArray[np.generic]], name: str) -> in
 
 def _cues(
     points: NDArray[np.float32],
+    teeth: NDArray[np.float32],
     times_ns: NDArray[np.int64],
     missing: NDArray[np.bool_],
     width: int,
     height: int,
 ) -> Generator[Cue[Observation], None, None]:
-    for row, at_ns, none in zip(points, times_ns.tolist(), missing.tolist(), strict=True):
+    rows = zip(points, teeth.tolist(), times_ns.tolist(), missing.tolist(), strict=True)
+    for row, (upper, lower), at_ns, none in rows:
+        seen = None if math.isnan(upper + lower) else (upper, lower)
         # A copy: what is handed out may be kept or changed, the trace may be played again.
-        found = None if none else Landmarks(row.copy(), width, height)
+        found = None if none else Landmarks(row.copy(), width, height, seen)
         yield Cue(at_ns, partial(Observation, found))
 
 
 def _load(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Every array of `_LAYOUT`, after its size was checked against what the file really holds."""
+    """The arrays of `_LAYOUT`, after its size was checked against what the file really holds."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name: _member(archive, name) for name in _LAYOUT}
+            held = {name.removesuffix(".npy") for name in archive.namelist()}
+            wanted = [name for name in _LAYOUT if name in held or name not in _OPTIONAL]
+            return {name: _member(archive, name) for name in wanted}
     except FileNotFoundError as error:
         raise SourceError(f"there is no landmark trace {path}: check the path") from error
     except KeyError as error:
@@ -197,7 +213,12 @@ def _member(archive: zipfile.ZipFile, name: str) -> NDArray[np.generic]:
 
 
 def _save(
-    path: Path, points: NDArray[np.float32], times_ns: NDArray[np.int64], width: int, height: int
+    path: Path,
+    points: NDArray[np.float32],
+    teeth: NDArray[np.float32],
+    times_ns: NDArray[np.int64],
+    width: int,
+    height: int,
 ) -> None:
     handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
@@ -206,6 +227,7 @@ def _save(
                 stream,
                 version=np.int64(VERSION),
                 points=points,
+                teeth=teeth,
                 times_ns=times_ns,
                 width=np.int64(width),
                 height=np.int64(height),

@@ -14,9 +14,18 @@ from puppet.contract import Landmarks
 from puppet.draw.contours import draw_contours
 from puppet.draw.motion import coarse_motion
 
-__all__ = ["DRAW_STYLE", "LandmarkPainter", "coarse_motion", "draw_contours", "picture_coordinates"]
+__all__ = [
+    "DRAW_STYLE",
+    "SAME_PORTRAITS",
+    "LandmarkPainter",
+    "coarse_motion",
+    "draw_contours",
+    "picture_coordinates",
+]
 
-DRAW_STYLE = "contours3x256+motion128/1"
+DRAW_STYLE = "contours3x256+motion128/2"
+SAME_PORTRAITS = (DRAW_STYLE, "contours3x256+motion128/1")
+"""Drawings that look the same of a portrait: the earlier one knew nothing of the driver's teeth."""
 
 
 def picture_coordinates(landmarks: Landmarks) -> NDArray[np.float32]:
@@ -31,6 +40,7 @@ class LandmarkPainter:
     def __init__(self, portrait: Landmarks) -> None:
         """`portrait`: the portrait's own landmarks, exactly as found in its crop."""
         self._portrait = picture_coordinates(portrait)
+        # Of the portrait's own mouth the encoder sees the picture itself.
         self._contours = draw_contours(self._portrait)
 
     def paint(self, driving: Landmarks) -> LandmarkImage:
@@ -40,5 +50,6 @@ class LandmarkPainter:
         """
         points = picture_coordinates(driving)
         return LandmarkImage(
-            draw_contours(points, self._contours), coarse_motion(points, self._portrait)
+            draw_contours(points, self._contours, driving.teeth),
+            coarse_motion(points, self._portrait),
         )

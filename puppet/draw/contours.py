@@ -1,6 +1,7 @@
 """The contours: the face's lines and openings as a three-channel picture.
 
-Channel 0 holds the structure (face oval, brows, nose), channel 1 the eyes (opening filled, lid
+Channel 0 holds the structure (face oval, brows, nose) and, where it is known, how light it is
+between the lips (teeth are light, an open throat is dark), channel 1 the eyes (opening filled, lid
 lines, iris), channel 2 the mouth (lips filled, the opening between them brighter). Seen as RGB
 it is a readable drawing, which makes a wrong one easy to spot.
 """
@@ -17,6 +18,8 @@ from puppet import landmarks as lm
 LINE = 255
 OPENING = 110  # the white of the eye, and the lips
 LID = 180
+DARKEST = 40  # between the lips; 0 is where that is not known
+DARK, LIGHT = 0.1, 0.55  # an open throat, and teeth; drawn as DARKEST and LINE
 _SUBPIXEL_BITS = 4
 
 _STRUCTURE = (
@@ -35,9 +38,12 @@ _EYES = (
 
 
 def draw_contours(
-    points: NDArray[np.float32], out: NDArray[np.uint8] | None = None
+    points: NDArray[np.float32],
+    out: NDArray[np.uint8] | None = None,
+    teeth: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draws (478, 2 or 3) points given in [-1, 1] picture coordinates.
+    """Draws (478, 2 or 3) points given in [-1, 1] picture coordinates, and between the lips how
+    light the upper and the lower half are, in [0, 1], unless that is not known.
 
     Returns (256, 256, 3) uint8: `out` when given (cleared first), else a new array. Lines are
     anti-aliased and placed to a sixteenth of a pixel, so that slow motion moves them smoothly.
@@ -53,6 +59,10 @@ def draw_contours(
 
     for line, closed in _STRUCTURE:
         _line(plane, fixed[list(line)], closed, LINE)
+    if teeth is not None:
+        for half, light in zip(lm.opening_halves(fixed), teeth, strict=True):
+            shown = min(max((light - DARK) / (LIGHT - DARK), 0.0), 1.0)
+            _fill(plane, half.astype(np.int32), round(DARKEST + (LINE - DARKEST) * shown))
     out[..., 0] = plane
 
     plane[:] = 0

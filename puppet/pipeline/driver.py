@@ -129,4 +129,4 @@ class Driver:
         if live is None:
             return rest
         mixed = rest.points + (live.points - rest.points) * np.float32(state.weight)
-        return replace(rest, points=mixed)
+        return replace(rest, points=mixed, teeth=live.teeth)

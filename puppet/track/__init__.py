@@ -1,4 +1,4 @@
-"""From a driver's frame to the 478 landmarks of one face.
+"""From a driver's frame to the 478 landmarks of one face, and how light it is between the lips.
 
 `open_tracker` for the live loop, `find_faces` for stills, `settle_face` for a face of a still that
 is known already, `puppet.track.presence` for what to show while there is no face.

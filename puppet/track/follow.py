@@ -9,12 +9,13 @@ in which only the right face is left, and follows that from there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from puppet.contract import Frame, Landmarks, Observation, Rgb
 from puppet.track.mesh import Mesh
+from puppet.track.teeth import measure_teeth
 
 REMEMBER_NS = 3_000_000_000
 """After this long without the face, the largest face is the driver, not the nearest."""
@@ -104,6 +105,7 @@ class FollowingTracker:
             self._last = face_box(face)
             self._seen_at_ns = self._time_ns
             self._holding = True
+            face = replace(face, teeth=measure_teeth(frame.rgb, face.points))
         return Observation(face, frame.captured_at_ns, frame.index)
 
     def _find_one(self, rgb: Rgb) -> Landmarks | None:
