@@ -43,6 +43,7 @@ from calibrate.opening import open_lips, transplant
 from calibrate.people import People
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
+from puppet.retarget.teeth import USUAL_TEETH, Teeth, shown_teeth
 from puppet.track.teeth import measure_teeth
 
 _LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]
@@ -58,9 +59,9 @@ _MORPHED = 0.6
 """Share of pairs that another person is looked for, see calibrate.morph."""
 _FROM_SHUT = 0.15
 """Share of pairs whose portrait has closed lips if the clip has such a frame, as portraits have."""
-_UNKNOWN_TEETH, _OTHER_SKIN = 0.15, 0.04
-"""Share of samples without what is between the driver's lips; standard deviation of the logarithm
-of how much lighter it is there, against the skin, than in the target."""
+_OTHER_SKIN = 0.04
+"""Standard deviation of the logarithm of how much lighter it is between the driver's lips than was
+measured."""
 _GLANCES = 0.6
 """Share of stills that look aside."""
 _OPEN_STILLS, _CLOSED = 0.4, 0.8
@@ -144,32 +145,38 @@ class PairDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng((self._seed, index))
         if rng.random() < self._stills_share or not len(self._people):
-            cuts = self._still(rng)
+            cuts, teeth = self._still(rng)
         else:
-            cuts = self._pair(rng)
-        portrait, target, *more = self._otherwise(cuts, rng) if self._varied else cuts
-        sample = as_sample(portrait, target, rng if self._varied else None)
+            cuts, teeth = self._pair(rng)
+        if self._varied:
+            cuts, teeth = self._otherwise(cuts, rng), _doubt(teeth, rng) if teeth else None
+        portrait, target, *more = cuts
+        sample = as_sample(portrait, target, teeth)
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
         sample["window"] = _random_window(target.points, rng)
         return sample | extra_sources(portrait, more, self._sources - 1)
 
-    def _pair(self, rng: np.random.Generator) -> list[Cut]:
+    def _pair(self, rng: np.random.Generator) -> tuple[list[Cut], Teeth | None]:
+        """Pictures of one person, and what the second shows between its lips."""
         clip = self._people.clip(rng)
         a, b = self._two_frames(clip, rng)
         matrix, mirrored = random_cut(clip.landmarks[a], picture_size(clip.frames), rng)
         more = rng.choice(clip.usable, rng.integers(self._sources)) if self._sources > 1 else ()
         frames = [int(i) for i in (a, b, *more)]
         cuts = [cut(clip, i, matrix, mirrored) for i in frames]
+        teeth = self._people.teeth(clip, b, rng)
         if not self._varied:
-            return cuts
+            return cuts, teeth
         double = self._people.double(clip, frames, rng) if rng.random() < _MORPHED else None
         if double is not None:
             lender, alike = double
             pairs = zip(alike, cuts, strict=True)
             others = [cut_onto(lender, i, face, mirrored) for i, face in pairs]
-            cuts = morph(cuts, others, rng)
-        return cuts
+            cuts, others_mouth = morph(cuts, others, rng)
+            if others_mouth:
+                teeth = self._people.teeth(lender, alike[1], rng)
+        return cuts, teeth
 
     def _two_frames(self, clip: Clip, rng: np.random.Generator) -> tuple[int, int]:
         """Of the portrait and of the target."""
@@ -188,9 +195,9 @@ class PairDataset(Dataset[dict[str, Any]]):
         b = int(others[most if kind < 0.5 else least if kind > _ALIKE else 0])
         return a, a if kind > _AT_REST else b
 
-    def _still(self, rng: np.random.Generator) -> list[Cut]:
+    def _still(self, rng: np.random.Generator) -> tuple[list[Cut], Teeth | None]:
         """The real picture is the target; the portrait is that picture moved synthetically, so
-        that what is learned to be painted is always real."""
+        that what is learned to be painted is always real. Or a closed mouth is opened."""
         stills = self._people.stills
         still = stills[rng.integers(len(stills))]
         closing = None
@@ -215,9 +222,9 @@ class PairDataset(Dataset[dict[str, Any]]):
         moved = warp_picture(np.dstack((target.rgb, target.matte)), offset)
         alpha = moved[..., 3:].astype(np.float32) / 255
         rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
-        return [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target]
+        return [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target], None
 
-    def _opened(self, rng: np.random.Generator) -> list[Cut] | None:
+    def _opened(self, rng: np.random.Generator) -> tuple[list[Cut], Teeth] | None:
         """A still with closed lips as the portrait, and that opened."""
         opening = self._people.opening(rng)
         if opening is None:
@@ -230,7 +237,8 @@ class PairDataset(Dataset[dict[str, Any]]):
         if mirrored:
             change = mirror_points(change)
         target = open_lips(portrait, change * np.float32(rng.uniform(*_OPENED_BY)))
-        return [portrait, transplant(target, cut_onto(lender, frame, target, mirrored))]
+        opened = transplant(target, cut_onto(lender, frame, target, mirrored))
+        return [portrait, opened], self._people.teeth(lender, frame, rng)
 
     def _otherwise(self, cuts: list[Cut], rng: np.random.Generator) -> list[Cut]:
         """The same pictures as of somebody else, somewhere else."""
@@ -274,12 +282,12 @@ def _random_window(points: NDArray[np.float32], rng: np.random.Generator) -> NDA
     return window_around(centre.astype(np.float32))
 
 
-def as_sample(portrait: Cut, target: Cut, rng: np.random.Generator | None = None) -> dict[str, Any]:
-    """Draws what the live loop would draw for this pair: the target's own person drives, or, with
-    a generator of random numbers, anybody."""
-    teeth = measure_teeth(target.rgb, (target.points + 1) * np.float32(SIZE / 2))
-    if rng is not None:
-        teeth = _doubt(teeth, rng)
+def as_sample(portrait: Cut, target: Cut, teeth: Teeth | None = None) -> dict[str, Any]:
+    """Draws what the live loop would draw for this pair, with what its driver shows between the
+    lips; left out, the target's own person drives."""
+    if teeth is None:
+        seen = measure_teeth(target.rgb, (target.points + 1) * np.float32(SIZE / 2))
+        teeth = shown_teeth(seen, max(USUAL_TEETH, *(seen or (0.0,))))
     return {
         "portrait": portrait.rgb,
         "matte": portrait.matte,
@@ -293,14 +301,10 @@ def as_sample(portrait: Cut, target: Cut, rng: np.random.Generator | None = None
     }
 
 
-def _doubt(
-    teeth: tuple[float, float] | None, rng: np.random.Generator
-) -> tuple[float, float] | None:
-    """Drivers have other skins than portraits, and some trackers see no teeth at all."""
-    unknown, shift = rng.random() < _UNKNOWN_TEETH, rng.normal(0, _OTHER_SKIN)
-    if teeth is None or unknown:
-        return None
-    upper, lower = (1 / (1 + np.exp(-shift) * (1 - light) / light) for light in teeth)
+def _doubt(teeth: Teeth, rng: np.random.Generator) -> Teeth:
+    """Drivers have other skins than portraits."""
+    shift = np.exp(rng.normal(0, _OTHER_SKIN))
+    upper, lower = (1 / (1 + shift * (1 - light) / light) for light in teeth)
     return float(upper), float(lower)
 
 

@@ -35,11 +35,12 @@ def cut_onto(clip: Clip, frame: int, face: Cut, mirrored: bool) -> Cut:
     return cut(clip, frame, np.asarray(matrix, np.float32), mirrored)
 
 
-def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list[Cut]:
-    """Each face with as much of the other in it, and with one of their mouths; its own eyes,
-    since those of two people never look the same way."""
+def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> tuple[list[Cut], bool]:
+    """Each face with as much of the other in it, and with one of their mouths, and whether that is
+    the other's; its own eyes, since those of two people never look the same way."""
     share = float(rng.uniform(*_SHARE))
-    mouth = 1.0 if rng.random() < _OTHER_MOUTH else 0.0
+    others_mouth = bool(rng.random() < _OTHER_MOUTH)
+    mouth = float(others_mouth)
     gain: NDArray[np.float32] | None = None
     morphed = []
     for face, other in zip(faces, others, strict=True):
@@ -52,7 +53,7 @@ def morph(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list
         seen = (skin * (share + (mouth - share) * around))[..., None]
         rgb = face.rgb * (1 - seen) + np.clip(moved * gain, 0, 255) * seen
         morphed.append(replace(face, rgb=np.rint(rgb).astype(np.uint8)))
-    return morphed
+    return morphed, others_mouth
 
 
 def skin_share(points: NDArray[np.float32]) -> NDArray[np.float32]:

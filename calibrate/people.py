@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 from calibrate.cuts import Clip, Picture, face_shape
 from calibrate.expression import imagined_expression
 from calibrate.likeness import Likeness, likeness
+from puppet.retarget.teeth import LIGHTEST_TEETH, USUAL_TEETH, Teeth, shown_teeth
+from puppet.track.teeth import measure_teeth
 
 _TRIES = 8
 """Among how many somebody suitable is looked for."""
+_EVERY = 3
+"""Of the frames that are asked how light somebody's teeth can be."""
+_NOT_YET = 0.25
+"""Share of drivers who have not shown their lightest teeth yet."""
 
 
 class People:
@@ -27,6 +33,7 @@ class People:
             if len(clip.usable) > 1:
                 by_person.setdefault(clip.person, []).append(clip)
         self._people = [by_person[key] for key in sorted(by_person)]
+        self._lightest: dict[str, float] = {}
 
     def __len__(self) -> int:
         """People who were filmed."""
@@ -100,6 +107,23 @@ class People:
                 frame = int(rng.choice(apart))
                 return _change(other.clip, int(rng.choice(shut)), frame), other.clip, frame
         return None
+
+    def teeth(self, clip: Clip, frame: int, rng: np.random.Generator) -> Teeth:
+        """What a portrait is told where the one filmed drives, see `puppet.retarget.teeth`."""
+        seen = _measured(clip, frame)
+        known = USUAL_TEETH if rng.random() < _NOT_YET else self._lightest_of(clip)
+        return shown_teeth(seen, max(known, min(max(seen or (0.0,)), LIGHTEST_TEETH)))
+
+    def _lightest_of(self, clip: Clip) -> float:
+        if clip.name not in self._lightest:
+            measured = (_measured(clip, int(i)) for i in clip.usable[::_EVERY])
+            lightest = max((max(seen) for seen in measured if seen), default=USUAL_TEETH)
+            self._lightest[clip.name] = min(max(lightest, USUAL_TEETH), LIGHTEST_TEETH)
+        return self._lightest[clip.name]
+
+
+def _measured(clip: Clip, frame: int) -> Teeth | None:
+    return measure_teeth(clip.frames[frame], clip.landmarks[frame])
 
 
 def _change(clip: Clip, before: int, after: int) -> NDArray[np.float32]:

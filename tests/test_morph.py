@@ -86,7 +86,7 @@ def test_mouth_of_one_eyes_of_ones_own_and_the_same_in_all(seed: int) -> None:
     donor = noisy("other", 2, [landmarks(0.2)])
     faces = [cut(clip, i, STRAIGHT, False) for i in (0, 1)]
     others = [cut_onto(donor, 0, face, False) for face in faces]
-    first, second = morph(faces, others, np.random.default_rng(seed))
+    (first, second), _ = morph(faces, others, np.random.default_rng(seed))
     assert np.array_equal(first.rgb, second.rgb)
     assert first.points is faces[0].points
 
@@ -110,7 +110,7 @@ def test_mouth_of_one_eyes_of_ones_own_and_the_same_in_all(seed: int) -> None:
 def test_the_others_light_becomes_ones_own() -> None:
     face = cut(clip_of("bright", 200, [landmarks(0.1)]), 0, STRAIGHT, False)
     other = cut(clip_of("dark", 80, [landmarks(0.1)]), 0, STRAIGHT, False)
-    (seen,) = morph([face], [other], np.random.default_rng(0))
+    (seen,), _ = morph([face], [other], np.random.default_rng(0))
     assert np.abs(seen.rgb.astype(int) - 200).max() <= 1
 
 
@@ -120,7 +120,9 @@ def test_samples_are_between_people_and_repeat(monkeypatch: pytest.MonkeyPatch) 
     ]
     made = []
 
-    def watched(faces: list[Cut], others: list[Cut], rng: np.random.Generator) -> list[Cut]:
+    def watched(
+        faces: list[Cut], others: list[Cut], rng: np.random.Generator
+    ) -> tuple[list[Cut], bool]:
         made.append((faces, others))
         return morph(faces, others, rng)
 
@@ -155,7 +157,7 @@ def test_a_still_with_open_lips_gets_a_portrait_with_closed_ones() -> None:
     drawn = PairDataset(people, [still], length=40, seed=1, stills_share=1.0)
     openings = []
     for i in range(40):
-        portrait, target = drawn._still(np.random.default_rng(i))
+        (portrait, target), _ = drawn._still(np.random.default_rng(i))
         openings.append([_opening(each.points) for each in (portrait, target)])
     portraits, targets = np.array(openings).T
     assert targets.min() > 0.1  # what is painted is always the real picture

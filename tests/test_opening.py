@@ -98,7 +98,7 @@ def test_stills_with_closed_lips_open_them_now_and_then() -> None:
     drawn = PairDataset(people, [still], length=40, seed=1, stills_share=1.0)
     opened = 0
     for i in range(40):
-        portrait, target = drawn._still(np.random.default_rng(i))
+        (portrait, target), _ = drawn._still(np.random.default_rng(i))
         assert target.rgb.shape == (SIZE, SIZE, 3)
         inside = mouth_shares(target.points)[1] > 0.99
         if gap(portrait.points) < 1e-3 and gap(target.points) > 0.02:

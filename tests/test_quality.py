@@ -215,7 +215,15 @@ def test_tests_do_not_depend_on_shots_and_keep_away_from_them(frames: int | None
 def synthetic_clip(seen: range) -> Clip:
     faces = dict.fromkeys(seen, face())
     times = {i: i * 40_000_000 for i in seen}
-    return Clip("clip", Path("clip.mp4"), 25.0, CropBox(0, 0, 512), faces, times)
+    return Clip(
+        "clip",
+        Path("clip.mp4"),
+        25.0,
+        CropBox(0, 0, 512),
+        faces,
+        times,
+        dict.fromkeys(faces, (0.5, 0.4)),
+    )
 
 
 # --- the whole ------------------------------------------------------------------------------

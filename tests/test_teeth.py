@@ -13,7 +13,7 @@ from puppet.draw import LandmarkPainter, draw_contours, picture_coordinates
 from puppet.draw.contours import DARKEST
 from puppet.landmarks import opening_halves
 from puppet.retarget import Retargeter, rest_face
-from puppet.retarget.retargeter import ASSUMED_TEETH, SHOWN_TEETH
+from puppet.retarget.teeth import ASSUMED_TEETH, SHOWN_TEETH
 from puppet.track import open_tracker
 from puppet.track.teeth import measure_teeth
 from tests.faces import face

@@ -7,7 +7,7 @@ first tracks every frame, the second loads the chosen ones.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from calibrate.cache import VIDEO_SUFFIXES, plain_names
 from puppet.avatar.framing import FACE_OVAL, CropBox, frame_face
 from puppet.contract import Frame, Landmarks, Observation, Rgb, SourceError
+from puppet.retarget.teeth import LightestTeeth, Teeth, shown_teeth
 
 LONGEST = 1500
 """Frames of a clip that are looked at; the rest is left out."""
@@ -38,11 +39,14 @@ class Clip:
     faces: dict[int, Landmarks]
     """By frame index: the driver's landmarks in the file's own pixels, where a face was found."""
     times_ns: dict[int, int]
+    teeth: dict[int, Teeth]
+    """What a portrait is told of the driver's teeth, see `puppet.retarget.teeth`."""
     note: str = ""
 
     def landmarks(self, index: int) -> Landmarks:
-        """In the pixels of the square at 512 x 512."""
-        return self.box.to_crop(self.faces[index])
+        """In the pixels of the square at 512 x 512, with what is between the lips as the live loop
+        would show it."""
+        return replace(self.box.to_crop(self.faces[index]), teeth=self.teeth[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,17 @@ def track_clip(name: str, path: Path) -> Clip:
         raise Unusable("no face" if not faces else "a face in one frame only")
     box = square(faces[min(faces)])
     fps = _rate(times)
-    return Clip(name, path, fps, box, faces, times, note)
+    return Clip(name, path, fps, box, faces, times, _shown(faces, times), note)
+
+
+def _shown(faces: dict[int, Landmarks], times_ns: dict[int, int]) -> dict[int, Teeth]:
+    lightest = LightestTeeth()
+    shown = {}
+    for index, face in faces.items():
+        if face.teeth is not None:
+            lightest.see(face.teeth, times_ns[index])
+        shown[index] = shown_teeth(face.teeth, lightest.value)
+    return shown
 
 
 def square(face: Landmarks) -> CropBox:

@@ -10,10 +10,12 @@ from puppet.retarget.neutral import (
     save_profile,
 )
 from puppet.retarget.retargeter import Retargeter, RetargetSettings, rest_face
+from puppet.retarget.teeth import LightestTeeth, shown_teeth
 
 __all__ = [
     "GOOD_FIT",
     "DriverNeutral",
+    "LightestTeeth",
     "NeutralCollector",
     "RetargetSettings",
     "Retargeter",
@@ -22,4 +24,5 @@ __all__ = [
     "load_profile",
     "rest_face",
     "save_profile",
+    "shown_teeth",
 ]

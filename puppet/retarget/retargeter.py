@@ -28,18 +28,12 @@ from puppet.retarget.openings import (
 )
 from puppet.retarget.pose import HeadPose, Shape, fit_pose, soft_limit, to_matrix, to_vector
 from puppet.retarget.smoothing import OneEuroFilter, Smoothing
+from puppet.retarget.teeth import ASSUMED_TEETH, LightestTeeth, Teeth, shown_teeth
 
 CLOSED_LIDS = 0.35
 """Lid opening, as a share of the neutral one, that MediaPipe reports for a closed eye."""
 CLOSED_LIPS = (0.012, 0.045)
 """Lip gap in mouth widths below which lips count as touching, and above which as parted."""
-USUAL_TEETH, LIGHTEST_TEETH = 0.45, 0.65
-"""How light teeth are, see `Landmarks`, of a driver who has not shown any yet, and of anybody."""
-SHOWN_TEETH = 0.58
-"""How light the lightest teeth of every driver are shown: skins differ more than teeth do."""
-ASSUMED_TEETH = (0.5, 0.42)
-"""Between lips of which nothing is known: teeth."""
-TEETH_KEPT_S = 60.0
 WIDEST_EYES = 1.35
 FULL_VIEW, PROFILE = 0.25, 0.7
 """Yaw of a portrait, in radians, up to which both sides show fully, and from which one is edge."""
@@ -102,7 +96,7 @@ class Retargeter:
         self._settled = self.settings
         self._neutral: DriverNeutral | None = None
         self._filters = _filters(self.settings.steadiness)
-        self._lightest = _Lightest()
+        self._lightest = LightestTeeth()
         if neutral is not None:
             self.set_neutral(neutral)
 
@@ -148,14 +142,13 @@ class Retargeter:
         face = self._landmarks(shape, self._posed(pose, neutral.pose, at_ns))
         return replace(face, teeth=self._seen_teeth(driver.teeth, at_ns))
 
-    def _seen_teeth(self, teeth: tuple[float, float] | None, at_ns: int) -> tuple[float, float]:
+    def _seen_teeth(self, teeth: Teeth | None, at_ns: int) -> Teeth:
         if teeth is None:  # closed lips, or a tracker that does not see: the next word begins anew
             self._filters["teeth"].reset()
             return ASSUMED_TEETH
-        seen = self._filters["teeth"](np.array(teeth), at_ns)
-        self._lightest.see(float(seen.max()), at_ns)
-        upper, lower = np.minimum(seen * SHOWN_TEETH / self._lightest.value, SHOWN_TEETH)
-        return float(upper), float(lower)
+        upper, lower = self._filters["teeth"](np.array(teeth), at_ns)
+        seen = float(upper), float(lower)
+        return shown_teeth(seen, self._lightest.see(seen, at_ns))
 
     def _expression(self, seen: Shape, neutral: Shape, at_ns: int) -> Shape:
         change = (seen - neutral) * self._scale
@@ -210,20 +203,6 @@ class Retargeter:
 
     def _landmarks(self, shape: Shape, pose: HeadPose) -> Landmarks:
         return replace(self._canvas, points=pose.to_picture(shape).astype(np.float32))
-
-
-class _Lightest:
-    """The lightest teeth of late; a glint is forgotten within minutes."""
-
-    def __init__(self) -> None:
-        self.value = USUAL_TEETH
-        self._at_ns: int | None = None
-
-    def see(self, light: float, at_ns: int) -> None:
-        passed_s = 0.0 if self._at_ns is None else max(0.0, (at_ns - self._at_ns) * 1e-9)
-        self._at_ns = at_ns
-        faded = (self.value - USUAL_TEETH) * float(np.exp(-passed_s / TEETH_KEPT_S))
-        self.value = max(USUAL_TEETH + faded, min(light, LIGHTEST_TEETH))
 
 
 def _filters(steadiness: float) -> dict[str, OneEuroFilter]:

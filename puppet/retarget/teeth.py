@@ -1,0 +1,45 @@
+"""The driver's teeth in the portrait's measure: the lightest that a driver shows are light.
+
+How light teeth are against the cheeks differs more between skins than between teeth. A portrait
+has its own, so what crosses is a share of what this driver's teeth can be.
+"""
+
+from __future__ import annotations
+
+import math
+
+USUAL_TEETH, LIGHTEST_TEETH = 0.45, 0.65
+"""How light teeth are, see `puppet.contract.Landmarks`, of a driver who has not shown any yet, and
+of anybody."""
+SHOWN_TEETH = 0.5
+"""How light the lightest teeth of every driver are shown."""
+ASSUMED_TEETH = (0.45, 0.38)
+"""Between lips of which nothing is known: teeth."""
+TEETH_KEPT_S = 60.0
+
+Teeth = tuple[float, float]
+"""Of the upper and of the lower half of the opening, each in (0, 1)."""
+
+
+def shown_teeth(seen: Teeth | None, lightest: float) -> Teeth:
+    """What a portrait shows where a driver whose lightest teeth are so light shows `seen`."""
+    if seen is None:
+        return ASSUMED_TEETH
+    upper, lower = (min(light / lightest, 1.0) * SHOWN_TEETH for light in seen)
+    return upper, lower
+
+
+class LightestTeeth:
+    """The lightest teeth of one driver of late; a glint is forgotten within minutes."""
+
+    def __init__(self) -> None:
+        self.value = USUAL_TEETH
+        self._at_ns: int | None = None
+
+    def see(self, seen: Teeth, at_ns: int) -> float:
+        """The lightest from here on."""
+        passed_s = 0.0 if self._at_ns is None else max(0.0, (at_ns - self._at_ns) * 1e-9)
+        self._at_ns = at_ns
+        faded = (self.value - USUAL_TEETH) * math.exp(-passed_s / TEETH_KEPT_S)
+        self.value = max(USUAL_TEETH + faded, min(max(seen), LIGHTEST_TEETH))
+        return self.value
