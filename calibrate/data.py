@@ -41,9 +41,10 @@ from calibrate.morph import cut_onto, morph
 from calibrate.mouths import close_lips, recolour_mouths
 from calibrate.opening import open_lips, transplant
 from calibrate.people import People
+from puppet.contract import Teeth
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
-from puppet.retarget.teeth import USUAL_TEETH, Teeth, shown_teeth
+from puppet.retarget.teeth import USUAL_TEETH, shown_teeth
 from puppet.track.teeth import measure_teeth
 
 _LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]

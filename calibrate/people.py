@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from calibrate.cuts import Clip, Picture, face_shape
 from calibrate.expression import imagined_expression
 from calibrate.likeness import Likeness, likeness
-from puppet.retarget.teeth import LIGHTEST_TEETH, USUAL_TEETH, Teeth, shown_teeth
+from puppet.contract import Teeth
+from puppet.retarget.teeth import LIGHTEST_TEETH, USUAL_TEETH, shown_teeth
 from puppet.track.teeth import measure_teeth
 
 _TRIES = 8

@@ -73,6 +73,10 @@ class Frame:
     """Counts the source's pictures from 0; a gap is a dropped picture."""
 
 
+Teeth = tuple[float, float]
+"""How light the upper and the lower half of what is between the lips are, in (0, 1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Landmarks:
     """The 478 points of one face in the pixels of the picture they were found in."""
@@ -80,9 +84,9 @@ class Landmarks:
     points: Points
     width: int
     height: int
-    teeth: tuple[float, float] | None = None
-    """How light the upper and the lower half of what is between the lips are, in (0, 1), 0.5 as
-    light as the cheeks (`puppet.track.teeth`); None where that is not known."""
+    teeth: Teeth | None = None
+    """Of a driver, 0.5 as light as the cheeks (`puppet.track.teeth`); of a retargeted face, 0.5 as
+    light as this driver's teeth ever are (`puppet.retarget.teeth`). None where it is not known."""
 
     def __post_init__(self) -> None:
         if self.points.shape != (N_LANDMARKS, 3) or self.points.dtype != np.float32:

@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from calibrate.cuts import Clip
+from calibrate.people import People
 from puppet.contract import Frame, Landmarks, Rgb
 from puppet.draw import LandmarkPainter, draw_contours, picture_coordinates
 from puppet.draw.contours import DARKEST
 from puppet.landmarks import opening_halves
 from puppet.retarget import Retargeter, rest_face
-from puppet.retarget.teeth import ASSUMED_TEETH, SHOWN_TEETH
+from puppet.retarget.teeth import ASSUMED_TEETH, SHOWN_TEETH, USUAL_TEETH, shown_teeth
 from puppet.track import open_tracker
 from puppet.track.teeth import measure_teeth
 from tests.faces import face
@@ -145,3 +147,40 @@ def test_nothing_known_is_drawn_as_before_and_nowhere_but_between_the_lips() -> 
     assert np.array_equal(plain[..., 0][~around], known[..., 0][~around])
     assert plain[..., 0][inside].max() == 0
     assert known[..., 0][inside].min() > DARKEST / 2  # on the edges
+
+
+def test_a_portrait_is_told_a_share_of_what_the_drivers_teeth_can_be() -> None:
+    assert shown_teeth((0.5, 0.25), 0.5) == pytest.approx((SHOWN_TEETH, SHOWN_TEETH / 2))
+    assert shown_teeth((0.6, 0.25), 0.5)[0] == SHOWN_TEETH  # never lighter than the lightest
+    assert shown_teeth(None, 0.5) == ASSUMED_TEETH
+
+
+def test_samples_are_told_what_the_live_loop_would_tell() -> None:
+    """Two frames of somebody, teeth in the one and the dark in the other."""
+    seen = face(mouth_open=0.3)
+    pictures = [picture(seen, TEETH, TONGUE), picture(seen, THROAT, THROAT)]
+    clip = Clip(
+        "one", "one", np.stack(pictures), np.full((2, seen.height, seen.width), 255, np.uint8),
+        np.stack([seen.points] * 2), np.arange(2),
+    )  # fmt: skip
+    people = People([clip], [])
+    measured = [measure_teeth(rgb, seen.points) for rgb in pictures]
+    assert measured[0] is not None
+    assert measured[1] is not None
+    smiles, dark = (
+        np.array([people.teeth(clip, i, np.random.default_rng(seed)) for seed in range(40)])
+        for i in (0, 1)
+    )
+    assert smiles[:, 0] == pytest.approx(SHOWN_TEETH)
+    lightest = {round(float(each), 4) for each in SHOWN_TEETH * measured[1][0] / dark[:, 0]}
+    # Some drivers have not smiled yet; the others are known by their smile.
+    assert lightest == {USUAL_TEETH, round(max(measured[0]), 4)}
+
+
+def test_lips_that_are_closed_are_told_to_hide_teeth() -> None:
+    shut = face()
+    clip = Clip(
+        "shut", "shut", picture(shut, SKIN, SKIN)[None], np.full((1, 512, 512), 255, np.uint8),
+        shut.points[None], np.arange(1),
+    )  # fmt: skip
+    assert People([clip], []).teeth(clip, 0, np.random.default_rng(0)) == ASSUMED_TEETH

@@ -14,8 +14,8 @@ import numpy as np
 
 from calibrate.cache import VIDEO_SUFFIXES, plain_names
 from puppet.avatar.framing import FACE_OVAL, CropBox, frame_face
-from puppet.contract import Frame, Landmarks, Observation, Rgb, SourceError
-from puppet.retarget.teeth import LightestTeeth, Teeth, shown_teeth
+from puppet.contract import Frame, Landmarks, Observation, Rgb, SourceError, Teeth
+from puppet.retarget.teeth import LightestTeeth, shown_teeth
 
 LONGEST = 1500
 """Frames of a clip that are looked at; the rest is left out."""

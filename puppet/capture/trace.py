@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from puppet.capture.played import Cue, PlayedSource, Recording
-from puppet.contract import N_LANDMARKS, Landmarks, Observation, SourceError, UserError
+from puppet.contract import N_LANDMARKS, Landmarks, Observation, SourceError, Teeth, UserError
 from puppet.flow import Clock
 
 VERSION = 1
@@ -68,7 +68,7 @@ class TraceWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: list[NDArray[np.float32] | None] = []
-        self._teeth: list[tuple[float, float] | None] = []
+        self._teeth: list[Teeth | None] = []
         self._times: list[int] = []
         self._size: tuple[int, int] | None = None
         self._closed = False

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engines.contract import CONTOURS_CHANNELS, CONTOURS_SIZE
 from puppet import landmarks as lm
+from puppet.contract import Teeth
 
 LINE = 255
 OPENING = 110  # the white of the eye, and the lips
@@ -40,7 +41,7 @@ _EYES = (
 def draw_contours(
     points: NDArray[np.float32],
     out: NDArray[np.uint8] | None = None,
-    teeth: tuple[float, float] | None = None,
+    teeth: Teeth | None = None,
 ) -> NDArray[np.uint8]:
     """Draws (478, 2 or 3) points given in [-1, 1] picture coordinates, and between the lips how
     light the upper and the lower half are, in [0, 1], unless that is not known.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from puppet.contract import Landmarks
+from puppet.contract import Landmarks, Teeth
 from puppet.landmarks import mean_face
 from puppet.retarget.neutral import DriverNeutral
 from puppet.retarget.openings import (
@@ -28,7 +28,7 @@ from puppet.retarget.openings import (
 )
 from puppet.retarget.pose import HeadPose, Shape, fit_pose, soft_limit, to_matrix, to_vector
 from puppet.retarget.smoothing import OneEuroFilter, Smoothing
-from puppet.retarget.teeth import ASSUMED_TEETH, LightestTeeth, Teeth, shown_teeth
+from puppet.retarget.teeth import ASSUMED_TEETH, LightestTeeth, shown_teeth
 
 CLOSED_LIDS = 0.35
 """Lid opening, as a share of the neutral one, that MediaPipe reports for a closed eye."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from puppet.contract import Teeth
+
 USUAL_TEETH, LIGHTEST_TEETH = 0.45, 0.65
 """How light teeth are, see `puppet.contract.Landmarks`, of a driver who has not shown any yet, and
 of anybody."""
@@ -16,9 +18,6 @@ SHOWN_TEETH = 0.5
 ASSUMED_TEETH = (0.45, 0.38)
 """Between lips of which nothing is known: teeth."""
 TEETH_KEPT_S = 60.0
-
-Teeth = tuple[float, float]
-"""Of the upper and of the lower half of the opening, each in (0, 1)."""
 
 
 def shown_teeth(seen: Teeth | None, lightest: float) -> Teeth:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from puppet.contract import Rgb
+from puppet.contract import Rgb, Teeth
 from puppet.landmarks import LIP_PAIRS, LIPS_INNER, opening_halves
 
 _GREEN = 1
@@ -26,7 +26,7 @@ _LEAST_GAP = 0.03
 _SUBPIXEL = 4  # bits
 
 
-def measure_teeth(rgb: Rgb, points: NDArray[np.float32]) -> tuple[float, float] | None:
+def measure_teeth(rgb: Rgb, points: NDArray[np.float32]) -> Teeth | None:
     """Of a (H, W, 3) picture and landmarks (478, 2 or 3) in its pixels: how light the upper and
     the lower half of what is between the lips are, in (0, 1), 0.5 as light as the cheeks.
 
