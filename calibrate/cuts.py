@@ -230,6 +230,16 @@ def warp_picture(picture: Picture, offset: NDArray[np.float32]) -> Picture:
     return np.asarray(moved, np.uint8)
 
 
+def move_person(person: Cut, offset: NDArray[np.float32], points: NDArray[np.float32]) -> Cut:
+    """The person moved by offsets (h, w, 2) in half-widths, to these landmarks, before what is
+    known of the background."""
+    moved = warp_picture(np.dstack((person.rgb, person.matte)), offset)
+    alpha = moved[..., 3:].astype(np.float32) / 255
+    backdrop = fill_background(person.rgb, person.matte)
+    rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
+    return Cut(rgb, np.ascontiguousarray(moved[..., 3]), points)
+
+
 def face_shape(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     """Landmarks in the mean face's frame: pose and size taken out."""
     face = mean_face()

@@ -30,10 +30,10 @@ from calibrate.cuts import (
     imagined_motion,
     letterbox,
     mirror_points,
+    move_person,
     picture_size,
     random_cut,
     recolour,
-    warp_picture,
 )
 from calibrate.eyes import misplace_eyes, recolour_irises
 from calibrate.gaze import glance, set_gaze
@@ -219,11 +219,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         if rng.random() < _GLANCES:
             points = glance(points, rng)
         offset = set_gaze(coarse_motion(points, target.points), points, target.points, SIZE)
-        backdrop = fill_background(target.rgb, target.matte)
-        moved = warp_picture(np.dstack((target.rgb, target.matte)), offset)
-        alpha = moved[..., 3:].astype(np.float32) / 255
-        rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
-        return [Cut(rgb, np.ascontiguousarray(moved[..., 3]), points), target], None
+        return [move_person(target, offset, points), target], None
 
     def _opened(self, rng: np.random.Generator) -> tuple[list[Cut], Teeth] | None:
         """A still with closed lips as the portrait, and that opened."""

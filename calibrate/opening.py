@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibrate.cuts import Cut, fill_background, warp_picture
+from calibrate.cuts import Cut, move_person, warp_picture
 from calibrate.morph import mean_colour, skin_share
 from calibrate.mouths import mouth_shares
 from puppet.draw import coarse_motion
@@ -33,12 +33,7 @@ def open_lips(face: Cut, change: NDArray[np.float32]) -> Cut:
     outer eye corners' distance. What is between the lips is stretched from their edges."""
     unit = float(np.linalg.norm(face.points[33, :2] - face.points[263, :2]))
     points = (face.points + change * (unit * _lower_face())).astype(np.float32)
-    offset = coarse_motion(points, face.points)
-    moved = warp_picture(np.dstack((face.rgb, face.matte)), offset)
-    alpha = moved[..., 3:].astype(np.float32) / 255
-    backdrop = fill_background(face.rgb, face.matte)
-    rgb = (moved[..., :3] * alpha + backdrop * (1 - alpha)).astype(np.uint8)
-    return Cut(rgb, np.ascontiguousarray(moved[..., 3]), points)
+    return move_person(face, coarse_motion(points, face.points), points)
 
 
 def transplant(face: Cut, donor: Cut) -> Cut:
