@@ -34,17 +34,17 @@ SHARE = 1e-5
 
 
 @contextmanager
-def measuring(generator: nn.Module) -> Iterator[dict[str, tuple[float, float]]]:
+def measuring(generator: nn.Module) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Within it, every pass through `generator` widens the ranges it gives; named as in the
     weights file, under 'generator.'."""
-    ranges: dict[str, tuple[float, float]] = {}
+    ranges: dict[str, NDArray[np.float32]] = {}
 
     def note(name: str, x: Tensor) -> None:
-        values = x.detach().float().flatten()
-        beyond = 1 + int(SHARE * len(values))
-        lowest, highest = (values.topk(beyond, largest=large).values[-1] for large in (False, True))
-        low, high = ranges.get(name, (0.0, 0.0))
-        ranges[name] = min(low, float(lowest)), max(high, float(highest))
+        values = x.detach().float().transpose(0, 1).flatten(1)  # (channels, everything of each)
+        beyond = 1 + int(SHARE * values.shape[1])
+        ends = [values.topk(beyond, 1, largest=large).values[:, -1] for large in (False, True)]
+        limits = torch.stack(ends).cpu().numpy()
+        ranges[name] = _wider(ranges.get(name, np.zeros_like(limits)), limits)
 
     hooks = [
         module.register_forward_pre_hook(
@@ -62,10 +62,11 @@ def measuring(generator: nn.Module) -> Iterator[dict[str, tuple[float, float]]]:
 
 def united(one: Ranges, other: Ranges) -> Ranges:
     """Ranges that hold both; convolutions that only one knows are left out."""
-    return {
-        name: (min(one[name][0], other[name][0]), max(one[name][1], other[name][1]))
-        for name in one.keys() & other.keys()
-    }
+    return {name: _wider(one[name], other[name]) for name in one.keys() & other.keys()}
+
+
+def _wider(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.stack((np.minimum(one[0], other[0]), np.maximum(one[1], other[1])))
 
 
 @torch.no_grad()

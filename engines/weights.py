@@ -119,7 +119,10 @@ def write_weights(
         "tier": tier, "draw_style": draw_style, "version": WEIGHTS_VERSION,
     }  # fmt: skip
     if ranges:
-        fields["ranges"] = {name: [float(f"{end:.6g}") for end in ranges[name]] for name in ranges}
+        fields["ranges"] = {
+            name: [[float(f"{end:.4g}") for end in ends] for ends in limits]
+            for name, limits in ranges.items()
+        }
     # One entry: the library writes several in an order that changes from run to run.
     metadata = {METADATA_KEY: json.dumps(fields, sort_keys=True)}
     beside = path.with_name(path.name + ".part")

@@ -9,14 +9,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from calibrate.ranges import measuring, united
 from engines.cache import EngineCache
 from engines.contract import RuntimeUnavailable, SpecMismatch
+from engines.discreet import import_onnxruntime
 from engines.models import load_model_of, shipped_tiers
 from engines.parity import check_parity, make_reference
-from engines.quantize import IN_FLOAT, check_ranges, quantize
+from engines.quantize import IN_FLOAT, balance, check_ranges, quantize
 from engines.ways import Wish, ways
 from engines.weights import parse_weights, read_weights, write_weights
 from tests.engine_models import measured_model
@@ -46,9 +48,54 @@ def test_weights_are_rounded_to_a_127th_of_each_channel_s_greatest() -> None:
     name = "generator.synthesis.blocks.0.first"
     integers, scale = tensors[f"{name}.q.kernel"], tensors[f"{name}.q.kernel_scale"]
     weight = model.weights.tensors[f"{name}.weight"].astype(np.float32)
+    weight /= tensors[f"{name}.q.factors"].reshape(-1, 1, 1)
     error = np.abs(integers * scale[:, None, None, None] - weight)
     assert (error <= scale[:, None, None, None] / 2 + 1e-7).all()
     assert (np.abs(integers).reshape(len(integers), -1).max(1) == 127).all()
+
+
+def test_channels_that_differ_share_the_steps_of_8_bits() -> None:
+    """A channel of hundredths beside one of hundreds: balanced, both have steps of their own."""
+    rng = np.random.default_rng(0)
+    x = (rng.uniform(-1, 1, (1, 2, 8, 8)) * np.reshape((0.01, 100), (2, 1, 1))).astype(np.float32)
+    weight = np.array([[[[100]], [[0.01]]]], np.float32)
+    exact = np.einsum("nchw,oc->nohw", x, weight[:, :, 0, 0])
+    limits = np.array(((-0.01, -100), (0.01, 100)), np.float32)
+    apart, together = limits, np.array(((-100,), (100,)), np.float32)
+    off = [np.abs(run_quantized(x, weight, each) - exact).max() for each in (apart, together)]
+    assert off[0] < 0.1
+    assert off[1] > 0.5  # the small channel is all but lost
+    assert (balance(weight, together) == 1).all()
+
+
+def test_channels_that_are_always_empty_are_balanced_too() -> None:
+    limits = np.array(((0, 0, -1), (2, 0, 1)), np.float32)
+    factors = balance(np.ones((4, 3, 3, 3), np.float32), limits)
+    assert np.isfinite(factors).all()
+    assert (factors > 0).all()
+    assert np.isfinite(balance(np.zeros((4, 3, 3, 3), np.float32), limits)).all()
+
+
+def run_quantized(
+    x: NDArray[np.float32], weight: NDArray[np.float32], limits: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """What a convolution in 8 bits makes of x (1, channels, h, w)."""
+    from onnx import helper, numpy_helper
+
+    def shaped(name: str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+
+    node = helper.make_node("Conv", ["x", "a.weight"], ["y"])
+    graph = helper.make_graph(
+        [node], "g", [shaped("x")], [shaped("y")], [numpy_helper.from_array(weight, "a.weight")]
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    quantized = quantize(data.SerializeToString(), {"a": limits})
+    runtime = import_onnxruntime()
+    (y,) = runtime.InferenceSession(quantized, providers=["CPUExecutionProvider"]).run(
+        None, {"x": x}
+    )
+    return np.asarray(y, np.float32)
 
 
 def test_without_ranges_a_graph_stays_as_it_is() -> None:
@@ -61,7 +108,8 @@ def test_without_ranges_a_graph_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     "ranges",
     [[], {"a": [0, 0]}, {"a": [1, 2]}, {"a": [0, float("nan")]}, {"a": [0, 1e30]}, {"a": [0]},
-     {"a": None}, {str(n): [0, 1] for n in range(2000)}],
+     {"a": None}, {"a": [[0, 0], [1]]}, {"a": [[0, 0], [0, 0]]}, {"a": [[0, 1], [1, 2]]},
+     {"a": [[], []]}, {"a": [[[0]], [[1]]]}, {str(n): [0, 1] for n in range(2000)}],
 )  # fmt: skip
 def test_ranges_that_make_no_sense_are_refused(ranges: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
@@ -71,24 +119,33 @@ def test_ranges_that_make_no_sense_are_refused(ranges: Any) -> None:
 def test_ranges_travel_with_the_weights(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     tensors = {"a": np.ones(3, np.float32)}
-    write_weights(path, tensors, tier="small", draw_style="x", ranges={"a": (-0.5, 2.0)})
-    assert read_weights(path).ranges == {"a": (-0.5, 2.0)}
+    limits = np.array(((-0.5, 0), (2, 3)), np.float32)
+    write_weights(path, tensors, tier="small", draw_style="x", ranges={"a": limits})
+    assert (read_weights(path).ranges["a"] == limits).all()
     hostile = path.read_bytes().replace(b"-0.5", b"99.5")
     with pytest.raises(SpecMismatch, match="does not say its tier"):
         parse_weights(hostile)
 
 
+def test_ranges_of_all_channels_together_are_read_as_well() -> None:
+    """As files of earlier versions have them."""
+    assert check_ranges({"a": [-0.5, 2.0]})["a"].tolist() == [[-0.5], [2.0]]
+
+
 def test_what_comes_into_convolutions_is_measured_over_all_passes() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Conv2d(1, 1, 1))
+    network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1))
     with torch.no_grad():
-        network[0].weight.fill_(2.0)
+        network[0].weight.copy_(torch.tensor((2.0, -1.0)).reshape(2, 1, 1, 1))
         network[0].bias.fill_(0.0)
         with measuring(network) as ranges:
             network(torch.full((1, 1, 4, 4), 3.0))
             network(torch.full((1, 1, 4, 4), -1.0))
         network(torch.full((1, 1, 4, 4), 50.0))  # no longer
-    assert ranges == {"generator.0": (-1.0, 3.0), "generator.2": (0.0, 6.0)}
-    assert united(ranges, {"generator.0": (-2.0, 1.0)}) == {"generator.0": (-2.0, 3.0)}
+    assert {name: limits.tolist() for name, limits in ranges.items()} == {
+        "generator.0": [[-1], [3]], "generator.2": [[0, 0], [6, 1]]
+    }  # fmt: skip
+    both = united(ranges, {"generator.0": np.array(((-2,), (1,)), np.float32)})
+    assert {name: limits.tolist() for name, limits in both.items()} == {"generator.0": [[-2], [3]]}
 
 
 @pytest.mark.parametrize("tier", shipped_tiers())

@@ -108,6 +108,7 @@ def state_of(out: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two threads wait for each other where the machine is not theirs
 def test_overfits_one_clip(cache: Path) -> None:
     clip = open_cache(cache)[0]
     whole = np.array(((1, 0, 0), (0, 1, 0)), np.float32)
