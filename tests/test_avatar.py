@@ -69,12 +69,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Avatar:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
-@pytest.fixture
 def saved(made: Avatar, tmp_path: Path) -> Path:
     return save_avatar(dataclasses.replace(made, folder=tmp_path / "astronaut.avatar"))
 

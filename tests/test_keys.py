@@ -65,10 +65,9 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     from puppet.pipeline.demo import demo_avatar
 
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "120")
     started = Terminal(
         sys.executable, "-m", "puppet.cli.main", "run", "--avatar", str(demo_avatar()),
@@ -106,13 +105,10 @@ def test_ctrl_c_still_ends_the_run_and_the_terminal_is_as_before(terminal: Termi
     assert terminal.local_modes() == usual
 
 
-def test_a_run_in_the_background_leaves_the_terminal_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_in_the_background_leaves_the_terminal_alone(tmp_path: Path) -> None:
     """A shell's job with `&`: to read from the terminal would stop it, to set it as well."""
     import termios
 
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
     job = f"{sys.executable} -m puppet.cli.main demo --seconds 2 --out {tmp_path / 'd.mp4'}"
     shell = Terminal("bash", "-c", f"set -m; {job} & sleep 1; echo waiting; wait %1; echo end $?")
     try:

@@ -32,12 +32,6 @@ SKIN = (210, 150, 120)
 needs_chromium = pytest.mark.skipif(find_chromium() is None, reason="apt-get install chromium")
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def person(shift: int = 0) -> NDArray[np.uint8]:
     """A cut-out: a head with soft edges and shoulders, over nothing."""
     big = np.zeros((SIZE[1], SIZE[0]), np.uint8)

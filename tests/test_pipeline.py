@@ -57,28 +57,10 @@ from tests.performing import (
     read_clip,
     share_of_driver,
     shows_label,
-    write_clip,
 )
 
 LOOK = Look(engine=QUICK)
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="module")
-def avatar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_avatar(tmp_path_factory.mktemp("avatar"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second of an unmistakable driver, with a tone."""
-    path = tmp_path_factory.mktemp("clip") / "driver.mp4"
-    return write_clip(path, driver_frames(30), tone=True)
-
-
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
 
 
 def scripted(

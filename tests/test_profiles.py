@@ -29,8 +29,7 @@ class SilentFeed(Feed):
 
 
 @pytest.fixture
-def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveSource]:
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path))
+def camera() -> Iterator[LiveSource]:
     source = LiveSource("cam", SilentFeed(), SilentFeed)
     yield source
     source.close()
@@ -59,10 +58,7 @@ def test_a_run_without_profiles_keeps_nothing(camera: LiveSource) -> None:
     assert kept_score(Profile(camera, enabled=True)) is None
 
 
-def test_a_recording_of_anybody_has_no_profile(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path))
+def test_a_recording_of_anybody_has_no_profile(tmp_path: Path) -> None:
     source = open_source("demo", realtime=False)
     try:
         profile = Profile(source, enabled=True)

@@ -20,8 +20,6 @@ from puppet.pipeline.settings import LiveSettings, Look, RenderSettings
 from puppet.track import has_bundled_models
 from tests.performing import (
     QUICK,
-    driver_frames,
-    make_avatar,
     read_clip,
     share_of_driver,
     shows_label,
@@ -30,23 +28,6 @@ from tests.performing import (
 )
 
 LOOK = Look(engine=QUICK)
-
-
-@pytest.fixture(scope="module")
-def avatar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_avatar(tmp_path_factory.mktemp("avatar"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second of an unmistakable driver, with a tone."""
-    path = tmp_path_factory.mktemp("clip") / "driver.mp4"
-    return write_clip(path, driver_frames(30), tone=True)
-
-
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
 
 
 def test_render_makes_every_frame_the_same_each_time_with_sound(

@@ -105,7 +105,6 @@ def test_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"age_ms": {"p50": 62.4}}))

@@ -95,14 +95,11 @@ def test_targets() -> None:
         VmcSender("no-such-host.invalid", 39539)
 
 
-def test_a_run_sends_and_records_its_tracking(
-    listener: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_sends_and_records_its_tracking(listener: socket.socket, tmp_path: Path) -> None:
     """The command as its user types it: one trace drives, another one and VMC come out."""
     from puppet.cli.main import main
     from puppet.pipeline.demo import demo_avatar
 
-    monkeypatch.setenv("PUPPET_HOME", str(tmp_path / "home"))
     given, taken = tmp_path / "given.npz", tmp_path / "taken.npz"
     with TraceWriter(given) as writer:
         for i in range(60):
