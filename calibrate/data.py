@@ -44,7 +44,7 @@ from calibrate.people import People
 from puppet.contract import Teeth
 from puppet.draw import coarse_motion, draw_contours
 from puppet.landmarks import LEFT_LID_PAIRS, LIPS_INNER, LIPS_OUTER, RIGHT_LID_PAIRS
-from puppet.retarget.teeth import USUAL_TEETH, shown_teeth
+from puppet.retarget.teeth import SHOWN_TEETH, USUAL_TEETH, shown_teeth
 from puppet.track.teeth import measure_teeth
 
 _LIDS = [point for pair in (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS) for point in pair]
@@ -119,6 +119,8 @@ class PairDataset(Dataset[dict[str, Any]]):
     on the portrait's geometry, and extra_weight (sources - 1, 64, 64) float32; a sample has 1 to
     `sources` source pictures, the rest of them is empty and weighs nothing.
 
+    `shown` is how light the lightest teeth of whoever drives are said to be.
+
     With `varied` off pictures are only cut, turned and mirrored: other backgrounds, colours, eyes
     and bars make a network general, and one that is fitted to a person vague.
     """
@@ -134,11 +136,12 @@ class PairDataset(Dataset[dict[str, Any]]):
         sources: int = 1,
         foreground_share: float = 0.0,
         varied: bool = True,
+        shown: float = SHOWN_TEETH,
     ) -> None:
-        self._people = People(clips, stills)
+        self._people = People(clips, stills, shown)
         self._stills_share = stills_share if stills else 0.0
         self._length, self._seed, self._sources = length, seed, sources
-        self._foreground_share, self._varied = foreground_share, varied
+        self._foreground_share, self._varied, self._shown = foreground_share, varied, shown
 
     def __len__(self) -> int:
         return self._length
@@ -152,7 +155,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         if self._varied:
             cuts, teeth = self._otherwise(cuts, rng), _doubt(teeth, rng) if teeth else None
         portrait, target, *more = cuts
-        sample = as_sample(portrait, target, teeth)
+        sample = as_sample(portrait, target, teeth or _own_teeth(target, self._shown))
         if rng.random() < self._foreground_share:
             sample["portrait"] = fill_foreground(portrait.rgb, portrait.matte)
         sample["window"] = _random_window(target.points, rng)
@@ -282,9 +285,7 @@ def _random_window(points: NDArray[np.float32], rng: np.random.Generator) -> NDA
 def as_sample(portrait: Cut, target: Cut, teeth: Teeth | None = None) -> dict[str, Any]:
     """Draws what the live loop would draw for this pair, with what its driver shows between the
     lips; left out, the target's own person drives."""
-    if teeth is None:
-        seen = measure_teeth(target.rgb, (target.points + 1) * np.float32(SIZE / 2))
-        teeth = shown_teeth(seen, max(USUAL_TEETH, *(seen or (0.0,))))
+    teeth = teeth or _own_teeth(target, SHOWN_TEETH)
     return {
         "portrait": portrait.rgb,
         "matte": portrait.matte,
@@ -296,6 +297,12 @@ def as_sample(portrait: Cut, target: Cut, teeth: Teeth | None = None) -> dict[st
         "target_matte": target.matte,
         "window": window_around(target.points[_EYES_AND_MOUTH, :2].mean(0)),
     }
+
+
+def _own_teeth(person: Cut, shown: float) -> Teeth:
+    """What is said of somebody of whom there is no other picture."""
+    seen = measure_teeth(person.rgb, (person.points + 1) * np.float32(SIZE / 2))
+    return shown_teeth(seen, max(USUAL_TEETH, *(seen or (0.0,))), shown)
 
 
 def _doubt(teeth: Teeth, rng: np.random.Generator) -> Teeth:

@@ -11,7 +11,7 @@ from calibrate.cuts import Clip, Picture, face_shape
 from calibrate.expression import imagined_expression
 from calibrate.likeness import Likeness, likeness
 from puppet.contract import Teeth
-from puppet.retarget.teeth import LIGHTEST_TEETH, USUAL_TEETH, shown_teeth
+from puppet.retarget.teeth import LIGHTEST_TEETH, SHOWN_TEETH, USUAL_TEETH, shown_teeth
 from puppet.track.teeth import measure_teeth
 
 _TRIES = 8
@@ -26,8 +26,9 @@ class People:
     """Clips by person, and stills. Whose clip it is comes first where one is drawn, since some were
     filmed often. What is known of expressions is gathered when it is first asked for."""
 
-    def __init__(self, clips: list[Clip], stills: list[Clip]) -> None:
-        self.stills = stills
+    def __init__(self, clips: list[Clip], stills: list[Clip], shown: float = SHOWN_TEETH) -> None:
+        """`shown`: how light everybody's lightest teeth are said to be."""
+        self.stills, self._shown = stills, shown
         self._clips = clips
         by_person: dict[str, list[Clip]] = {}
         for clip in clips:
@@ -113,7 +114,8 @@ class People:
         """What a portrait is told where the one filmed drives, see `puppet.retarget.teeth`."""
         seen = _measured(clip, frame)
         known = USUAL_TEETH if rng.random() < _NOT_YET else self._lightest_of(clip)
-        return shown_teeth(seen, max(known, min(max(seen or (0.0,)), LIGHTEST_TEETH)))
+        lightest = max(known, min(max(seen or (0.0,)), LIGHTEST_TEETH))
+        return shown_teeth(seen, lightest, self._shown)
 
     def _lightest_of(self, clip: Clip) -> float:
         if clip.name not in self._lightest:

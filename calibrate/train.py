@@ -58,6 +58,9 @@ from puppet.draw import DRAW_STYLE
 CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "muon", "judge_optimiser")
 BY_ADAM = ("at_128", "contours_128", "paint", "decide", "film", "to_code")
 """Layers next to the network's inputs and outputs, whose directions are not alike."""
+LEARNED_TEETH = 0.5
+"""How light the lightest teeth of everybody filmed are said to be; live a little less is said, see
+puppet.retarget.teeth."""
 _log = logging.getLogger(__name__)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -163,7 +166,7 @@ def open_loader(
     pairs = PairDataset(
         open_cache(given.cache), stills, length=recipe.steps * recipe.batch, seed=recipe.seed,
         stills_share=recipe.stills_share, sources=recipe.sources,
-        foreground_share=recipe.foreground_share,
+        foreground_share=recipe.foreground_share, shown=LEARNED_TEETH,
     )  # fmt: skip
     share = recipe.batch // place.world
     first = place.rank * share

@@ -152,6 +152,7 @@ def test_nothing_known_is_drawn_as_before_and_nowhere_but_between_the_lips() -> 
 def test_a_portrait_is_told_a_share_of_what_the_drivers_teeth_can_be() -> None:
     assert shown_teeth((0.5, 0.25), 0.5) == pytest.approx((SHOWN_TEETH, SHOWN_TEETH / 2))
     assert shown_teeth((0.6, 0.25), 0.5)[0] == SHOWN_TEETH  # never lighter than the lightest
+    assert shown_teeth((0.6, 0.25), 0.5, 0.8) == pytest.approx((0.8, 0.4))
     assert shown_teeth(None, 0.5) == ASSUMED_TEETH
 
 
@@ -172,6 +173,8 @@ def test_samples_are_told_what_the_live_loop_would_tell() -> None:
         for i in (0, 1)
     )
     assert smiles[:, 0] == pytest.approx(SHOWN_TEETH)
+    lighter = People([clip], [], 0.6)
+    assert lighter.teeth(clip, 0, np.random.default_rng(0))[0] == pytest.approx(0.6)
     lightest = {round(float(each), 4) for each in SHOWN_TEETH * measured[1][0] / dark[:, 0]}
     # Some drivers have not smiled yet; the others are known by their smile.
     assert lightest == {USUAL_TEETH, round(max(measured[0]), 4)}
