@@ -46,6 +46,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def home(up: Running) -> Path:
+    """The data folder of the panel that runs through all these tests, not one for each."""
+    return up.home
+
+
 def png(width: int, height: int, body: bytes = b"") -> bytes:
     """A PNG whose header says this size, whatever follows."""
 

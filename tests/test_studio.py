@@ -43,6 +43,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def home(up: Running) -> Path:
+    """The data folder of the panel that runs through all these tests, not one for each."""
+    return up.home
+
+
 # Who may speak to it ----------------------------------------------------------------------------
 
 
