@@ -65,7 +65,7 @@ def check_ranges(ranges: Any) -> Ranges:
     for name, ends in ranges.items():
         limits = np.array(ends, np.float32)
         limits = limits[:, None] if limits.ndim == 1 else limits
-        if limits.shape not in {(2, channels) for channels in range(1, MAX_CHANNELS)}:
+        if limits.ndim != 2 or len(limits) != 2 or not 1 <= limits.shape[1] <= MAX_CHANNELS:
             raise ValueError(f"the range of {name!r} is of the shape {limits.shape}")
         low, high = limits
         sound = (low <= 0) & (high >= 0) & (low > -MAX_RANGE) & (high < MAX_RANGE)

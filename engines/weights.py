@@ -94,7 +94,11 @@ def parse_weights(data: bytes, *, origin: str = "the weights") -> Weights:
         tier, style = str(fields["tier"]), str(fields["draw_style"])
         version = int(fields["version"])
         ranges = check_ranges(fields.get("ranges", {}))
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        for name, limits in ranges.items():
+            channels = tensors[f"{name}.weight"].shape[1] if f"{name}.weight" in tensors else 1
+            if limits.shape[1] not in (1, channels):
+                raise ValueError(f"the range of {name!r} is of {limits.shape[1]} channels")
+    except (IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise SpecMismatch(
             f"{origin} does not say its tier, draw_style and version: it is no webcam-puppet file."
         ) from error

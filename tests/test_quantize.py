@@ -118,13 +118,25 @@ def test_ranges_that_make_no_sense_are_refused(ranges: Any) -> None:
 
 def test_ranges_travel_with_the_weights(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    tensors = {"a": np.ones(3, np.float32)}
+    tensors = {"a.weight": np.ones((3, 2, 1, 1), np.float32)}
     limits = np.array(((-0.5, 0), (2, 3)), np.float32)
     write_weights(path, tensors, tier="small", draw_style="x", ranges={"a": limits})
     assert (read_weights(path).ranges["a"] == limits).all()
     hostile = path.read_bytes().replace(b"-0.5", b"99.5")
     with pytest.raises(SpecMismatch, match="does not say its tier"):
         parse_weights(hostile)
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 1, 1), (3,)])
+def test_ranges_of_other_channels_than_the_weights_have_are_refused(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "w.safetensors"
+    limits = np.array(((-0.5, 0), (2, 3)), np.float32)
+    tensors = {"a.weight": np.ones(shape, np.float32)}
+    write_weights(path, tensors, tier="small", draw_style="x", ranges={"a": limits})
+    with pytest.raises(SpecMismatch):
+        read_weights(path)
 
 
 def test_ranges_of_all_channels_together_are_read_as_well() -> None:
