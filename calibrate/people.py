@@ -17,7 +17,9 @@ from puppet.track.teeth import measure_teeth
 _TRIES = 8
 """Among how many somebody suitable is looked for."""
 _EVERY = 3
-"""Of the frames that are asked how light somebody's teeth can be."""
+"""Of a clip's frames, so many apart are asked how light somebody's teeth can be; of less than
+_MANY, each."""
+_MANY = 60
 _NOT_YET = 0.25
 """Share of drivers who have not shown their lightest teeth yet."""
 
@@ -112,17 +114,28 @@ class People:
 
     def teeth(self, clip: Clip, frame: int, rng: np.random.Generator) -> Teeth:
         """What a portrait is told where the one filmed drives, see `puppet.retarget.teeth`."""
-        seen = _measured(clip, frame)
         known = USUAL_TEETH if rng.random() < _NOT_YET else self._lightest_of(clip)
-        lightest = max(known, min(max(seen or (0.0,)), LIGHTEST_TEETH))
-        return shown_teeth(seen, lightest, self._shown)
+        return teeth_in(clip, frame, known, self._shown)
 
     def _lightest_of(self, clip: Clip) -> float:
         if clip.name not in self._lightest:
-            measured = (_measured(clip, int(i)) for i in clip.usable[::_EVERY])
-            lightest = max((max(seen) for seen in measured if seen), default=USUAL_TEETH)
-            self._lightest[clip.name] = min(max(lightest, USUAL_TEETH), LIGHTEST_TEETH)
+            self._lightest[clip.name] = lightest_teeth(clip)
         return self._lightest[clip.name]
+
+
+def lightest_teeth(clip: Clip) -> float:
+    """The lightest that somebody filmed shows, as a live driver's are known after a while."""
+    asked = clip.usable[:: _EVERY if len(clip.usable) >= _MANY else 1]
+    measured = (_measured(clip, int(i)) for i in asked)
+    lightest = max((max(seen) for seen in measured if seen), default=USUAL_TEETH)
+    return min(max(lightest, USUAL_TEETH), LIGHTEST_TEETH)
+
+
+def teeth_in(clip: Clip, frame: int, known: float, shown: float = SHOWN_TEETH) -> Teeth:
+    """What a portrait is told of a frame whose person has shown teeth as light as `known`."""
+    seen = _measured(clip, frame)
+    lightest = max(known, min(max(seen or (0.0,)), LIGHTEST_TEETH))
+    return shown_teeth(seen, lightest, shown)
 
 
 def _measured(clip: Clip, frame: int) -> Teeth | None:

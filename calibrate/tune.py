@@ -14,10 +14,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -26,8 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from calibrate.combine import combine
-from calibrate.cuts import SIZE, Clip, Cut, cut, face_shape
-from calibrate.data import PairDataset, as_sample
+from calibrate.cuts import Clip
 from calibrate.losses import (
     SqueezeNetFeatures,
     attention,
@@ -40,15 +37,10 @@ from calibrate.losses import (
 )
 from calibrate.precision import bf16_is_quicker, quicker_layout
 from calibrate.ranges import measuring
+from calibrate.shots import Shots
 from calibrate.train import to_device
 from engines.network import Moved, Network, Portrait
 from engines.quantize import Ranges
-from puppet.landmarks import LEFT_LID_PAIRS, LIP_PAIRS, RIGHT_LID_PAIRS
-
-FEW = 4
-"""From so many pictures on, some are held out to judge by; below, other cuts of them judge."""
-MAX_SOURCES = 8
-"""Pictures whose encodings are averaged into the portrait at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +154,9 @@ class _Tuner:
         self.layout = quicker_layout(self.device, bf16=self.bf16)
         self.network = copy.deepcopy(base).requires_grad_(True)
         self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
-        self.data = _Pictures(pictures, settings)
+        self.data = Shots(
+            pictures, batch=settings.batch, roaming_share=settings.roaming_share, seed=settings.seed
+        )
         if self.data.alone:
             self.network.requires_grad_(False)
             self.network.generator.synthesis.requires_grad_(True)
@@ -303,88 +297,6 @@ class _Tuner:
             rows.append(row[0].clamp(0, 1).mul(255).byte().permute(1, 2, 0).cpu().numpy())
         sheet: NDArray[np.uint8] = np.concatenate(rows, 0)
         return sheet
-
-
-class _Pictures:
-    """What is learned from, and what is held out."""
-
-    def __init__(self, pictures: Clip, settings: TuneSettings) -> None:
-        usable = pictures.usable
-        if len(usable) == 0:
-            raise ValueError(f"{pictures.name} holds no picture with a face")
-        count = len(usable)
-        self.fixed, self.alone = count >= FEW, count == 1
-        chosen = to_hold_out(pictures) if self.fixed else []
-        learned = [int(i) for i in usable if int(i) not in chosen]
-        self._settings = settings
-        self._clip = replace(pictures, usable=np.array(learned, np.intp))
-        side = pictures.frames.shape[1]
-        whole = np.array(((SIZE / side, 0, 0), (0, SIZE / side, 0)), np.float32)
-        self._cuts = [cut(pictures, i, whole, False) for i in learned]
-        self.sources: list[Cut] = self._cuts[:MAX_SOURCES]
-        stills = [
-            replace(
-                pictures, frames=pictures.frames[i : i + 1], mattes=pictures.mattes[i : i + 1],
-                landmarks=pictures.landmarks[i : i + 1], usable=np.zeros(1, np.intp),
-            )
-            for i in learned
-        ]  # fmt: skip
-        share = 1.0 if self.alone else 0.0
-        # One to three pictures are judged by cuts of themselves, and stay varied as in training.
-        self._roaming = PairDataset(
-            [self._clip], stills, length=2**31, seed=settings.seed, stills_share=share,
-            foreground_share=0.35, varied=not self.fixed,
-        )  # fmt: skip
-        if self.fixed:
-            truths = [cut(pictures, i, whole, False) for i in chosen]
-            self.held_out = [as_sample(self._cuts[0], truth) for truth in truths]
-        else:  # the same synthetic motions every time, none of which is learned from
-            judged = PairDataset(
-                [self._clip], stills, length=8, seed=settings.seed + 1, stills_share=share,
-                varied=not self.fixed,
-            )  # fmt: skip
-            self.held_out = [judged[i] for i in range(6)]
-
-    def batches(self) -> Iterator[tuple[bool, dict[str, Any]]]:
-        """(whether the fixed portrait is moved, batch) for ever, the next prepared beside."""
-        with ThreadPoolExecutor(1) as beside:
-            coming = beside.submit(self._batch, 0)
-            step = 0
-            while True:
-                step += 1
-                ready, coming = coming, beside.submit(self._batch, step)
-                yield ready.result()
-
-    def _batch(self, step: int) -> tuple[bool, dict[str, Any]]:
-        settings = self._settings
-        rng = np.random.default_rng((settings.seed, step, 7))
-        fixed = self.fixed and rng.random() >= settings.roaming_share
-        if fixed:
-            targets = rng.integers(1, len(self._cuts), settings.batch)
-            samples = [as_sample(self._cuts[0], self._cuts[int(i)]) for i in targets]
-        else:
-            first = step * settings.batch
-            samples = [self._roaming[first + i] for i in range(settings.batch)]
-        return fixed, default_collate(samples)
-
-
-def to_hold_out(pictures: Clip) -> list[int]:
-    """An eighth of the pictures, spread evenly: never the portrait, nor the widest open mouth or
-    the most closed eyes, since teeth and lids may be seen nowhere else."""
-    faces = {int(i): face_shape(pictures.landmarks[i]) for i in pictures.usable[1:]}
-
-    def gap(index: int, pairs: Sequence[tuple[int, int]]) -> float:
-        face = faces[index]
-        return float(sum(face[lower, 1] - face[upper, 1] for lower, upper in pairs))
-
-    telling = {
-        max(faces, key=lambda i: gap(i, LIP_PAIRS)),
-        min(faces, key=lambda i: gap(i, (*LEFT_LID_PAIRS, *RIGHT_LID_PAIRS))),
-    }
-    free = [i for i in faces if i not in telling]
-    wanted = min(len(free), max(1, len(pictures.usable) // 8))
-    places = np.linspace(0, len(free) - 1, wanted + 2).round().astype(int)[1:-1]
-    return [free[i] for i in dict.fromkeys(places.tolist())]
 
 
 def _compose(batch: dict[str, Tensor], moved: Moved) -> Tensor:

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from calibrate.cuts import Clip
+from calibrate.cuts import SIZE, Clip, cut
 from calibrate.people import People
+from calibrate.shots import Shots
 from puppet.contract import Frame, Landmarks, Rgb
 from puppet.draw import LandmarkPainter, draw_contours, picture_coordinates
 from puppet.draw.contours import DARKEST
@@ -178,6 +179,29 @@ def test_samples_are_told_what_the_live_loop_would_tell() -> None:
     lightest = {round(float(each), 4) for each in SHOWN_TEETH * measured[1][0] / dark[:, 0]}
     # Some drivers have not smiled yet; the others are known by their smile.
     assert lightest == {USUAL_TEETH, round(max(measured[0]), 4)}
+
+
+def test_tuning_tells_teeth_against_the_lightest_of_all_pictures() -> None:
+    """Half-lit teeth in a picture of somebody who smiles in another are half-lit, live and here."""
+    seen, half_lit = face(mouth_open=0.3), (160, 150, 140)
+    smile = picture(seen, TEETH, THROAT)
+    pictures = [smile] + [picture(seen, half_lit, THROAT)] * 8
+    clip = Clip(
+        "p", "p", np.stack(pictures), np.full((9, seen.height, seen.width), 255, np.uint8),
+        np.stack([seen.points] * 9), np.arange(9),
+    )  # fmt: skip
+    lightest, measured = (measure_teeth(pictures[i], seen.points) for i in (0, 1))
+    assert lightest is not None
+    assert measured is not None
+    assert lightest[0] > measured[0] + 0.05 > USUAL_TEETH + 0.05
+    shots = Shots(clip, batch=1, roaming_share=0.0, seed=1)
+    told = shown_teeth(measured, lightest[0])
+    assert told[0] < SHOWN_TEETH - 0.03
+    points = cut(clip, 1, np.eye(2, 3, dtype=np.float32) * (SIZE / seen.width), False).points
+    expected = draw_contours(points, teeth=told)
+    _, batch = next(shots.batches())
+    for contours in (shots.held_out[0]["contours"], batch["contours"][0].numpy()):
+        np.testing.assert_array_equal(contours, expected)
 
 
 def test_lips_that_are_closed_are_told_to_hide_teeth() -> None:

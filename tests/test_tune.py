@@ -16,7 +16,8 @@ import torch
 from calibrate import command
 from calibrate.cuts import SIZE, Clip
 from calibrate.pictures import gather, most_different
-from calibrate.tune import Progress, Tuned, TuneSettings, _Tuner, to_hold_out, tune
+from calibrate.shots import to_hold_out
+from calibrate.tune import Progress, Tuned, TuneSettings, _Tuner, tune
 from engines.contract import SpecMismatch
 from engines.models import load_model_of
 from engines.network import Network
