@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import platform
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -35,7 +36,7 @@ from engines.parity import (
     reference_portrait,
     reference_portrait_arrays,
 )
-from engines.runtime_openvino import quickest
+from engines.runtime_openvino import _precisions, quickest
 from engines.runtimes import _open_checked, candidates, choose_generator
 from engines.takeover import TakeoverGenerator, open_at_once
 from engines.ways import Way, Wish, usable_ways, ways
@@ -474,6 +475,16 @@ class TestChoice:
         generator = choose_generator("coarse", runtime="openvino", cache=cache).generator
         assert generator.info.precision in ("f32", "bf16")  # nothing to compute in 8 bits
         generator.close()
+
+    def test_a_busy_moment_cannot_choose_what_is_always_slower(self) -> None:
+        core = pytest.importorskip("openvino").Core()
+        if "INT8" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            pytest.skip("this processor does not compute in 8 bits")
+        if platform.machine().lower() not in ("x86_64", "amd64"):
+            pytest.skip("8 bits were compared with f32 on x86 only")
+        assert _precisions(core, "CPU", "auto", measured=True)[0] == "int8"
+        assert "f32" not in _precisions(core, "CPU", "auto", measured=True)
+        assert "f32" in _precisions(core, "CPU", "auto", measured=False)
 
     def test_exact_pictures_do_not_depend_on_what_is_quickest_now(self, cache: EngineCache) -> None:
         for runtime, precision in (("openvino", "f32"), ("onnxruntime", "f32")):
