@@ -193,10 +193,11 @@ def eyes_and_mouth(contours: Tensor) -> tuple[Tensor, Tensor]:
     return near(contours[:, 1:2]), near(contours[:, 2:3])
 
 
-def attention(contours: Tensor, more: float = 6.0) -> Tensor:
-    """(B, 1, 256, 256) weights: 1, and so much more at eyes and mouth."""
+def attention(contours: Tensor, more: float = 6.0, eyes_share: float = 1.0) -> Tensor:
+    """(B, 1, 256, 256) weights: 1, and so much more at eyes and mouth, at the eyes times
+    `eyes_share`."""
     eyes, mouth = eyes_and_mouth(contours)
-    return 1 + more * (eyes + mouth)
+    return 1 + more * (eyes_share * eyes + mouth)
 
 
 def hinge_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:

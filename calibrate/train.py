@@ -90,6 +90,8 @@ class Recipe:
     fidelity: float = 0.1
     """Of the whole picture, the eyes and the mouth: decibels, near and far alike."""
     perceptual: float = 2.0
+    eyes_seen: float = 1.0
+    """What a pixel of the eyes counts there against one of the mouth."""
     alpha: float = 0.5
     small_residual: float = 0.5
     small_mask: float = 0.002
@@ -259,8 +261,9 @@ class Run:
         }
         if self.perceptual is not None:
             # A part of the picture: the whole would take a third of a step on a CPU.
+            close = attention(batch["contours"], recipe.attention, recipe.eyes_seen)
             seen, wanted, near_weight = (
-                windows(x, batch["window"], WINDOW) for x in (result, truth, weight)
+                windows(x, batch["window"], WINDOW) for x in (result, truth, close)
             )
             with mixed:
                 with torch.no_grad():

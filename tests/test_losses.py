@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from calibrate.losses import (
+    attention,
     edge_loss,
     fidelity,
     multiscale,
@@ -83,3 +84,13 @@ def test_fidelity_of_a_region_that_is_not_in_the_picture_is_nothing() -> None:
     assert loss == 0
     assert result.grad is not None
     assert result.grad.abs().max() == 0
+
+
+def test_attention_is_at_eyes_and_mouth_and_may_prefer_the_eyes() -> None:
+    contours = torch.zeros(1, 3, 64, 64)
+    contours[0, 1, 10, 20] = contours[0, 2, 50, 40] = 0.5
+    plain, eyes_first = attention(contours, 4.0), attention(contours, 4.0, 2.5)
+    assert float(plain[0, 0, 10, 20]) == float(plain[0, 0, 50, 40]) == pytest.approx(5.0)
+    assert float(eyes_first[0, 0, 10, 20]) == pytest.approx(11.0)
+    assert float(eyes_first[0, 0, 50, 40]) == pytest.approx(5.0)
+    assert float(eyes_first[0, 0, 32, 60]) == 1.0
