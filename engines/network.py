@@ -14,7 +14,8 @@ nothing that needs a TensorRT plugin, and no normalisation over the picture, whi
 layout changes there.
 
 Shapes are written for one picture of 512 x 512; training runs the same code on 256 x 256
-portraits, since only the warp and the blend see the portrait's resolution.
+portraits, since only the warp and the blend see the portrait's resolution. What it gives there is
+what the large picture is, averaged down.
 """
 
 from __future__ import annotations
@@ -112,6 +113,13 @@ def resize(x: Tensor, factor: float) -> Tensor:
     if factor < 1:
         return F.avg_pool2d(x, round(1 / factor))
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def as_enlarged(x: Tensor) -> Tensor:
+    """x as it is left by enlarging it twofold and averaging it down again. What is painted is shown
+    enlarged; trained on pictures of its own size it must be as soft, or it never learns to be
+    crisper than it is to look."""
+    return resize(resize(x, 2), 0.5)
 
 
 def paint_over(moved: Tensor, colour: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,7 +279,9 @@ class Generator(nn.Module):
         # Colours are enlarged times their mask, so that none bleeds in from where none shows.
         painted, share = paint_over(half, colour, mask)
         added = torch.cat((painted, resize(alpha_change, 2)), 1)
-        if size != 256:
+        if size == 256:
+            added, share = as_enlarged(added), as_enlarged(share)
+        else:
             added, share = resize(added, size / 256), resize(share, size / 256)
         rgb = moved[:, :3] * (1 - share) + added[:, :3]
         alpha = torch.clamp(moved[:, 3:] + added[:, 3:], 0, 1)

@@ -45,3 +45,21 @@ def test_untrained_networks_hand_the_coarse_motion_on() -> None:
     assert moved.residual.abs().max() == 0
     assert (moved.rgb - portrait[:, :3]).abs().max() < 0.02
     assert (moved.alpha - portrait[:, 3:]).abs().max() < 0.02
+
+
+def test_training_sees_the_large_picture_averaged_down() -> None:
+    torch.manual_seed(0)
+    network = Network("small").eval()
+    with torch.no_grad():  # paints all kinds of things, opaque ones too
+        network.generator.synthesis.paint.weight.normal_(std=0.3)
+        network.generator.synthesis.paint.bias.normal_()
+    contours, motion = torch.rand(1, 3, 256, 256), torch.zeros(1, 2, 128, 128)
+    grey = torch.full((1, 4, 256, 256), 0.5)
+    with torch.no_grad():
+        encoded: Portrait = network.encoder(grey, contours)
+        trained = network.generator(contours, motion, encoded)
+        large = encoded._replace(portrait=torch.full((1, 4, 512, 512), 0.5))
+        shown = network.generator(contours, motion, large)
+    assert shown.rgb.shape[-1] == 512
+    assert float(trained.rgb.std()) > 0.05
+    assert torch.allclose(F.avg_pool2d(shown.rgb, 2), trained.rgb, atol=1e-5)
