@@ -193,11 +193,11 @@ def eyes_and_mouth(contours: Tensor) -> tuple[Tensor, Tensor]:
     return near(contours[:, 1:2]), near(contours[:, 2:3])
 
 
-def attention(contours: Tensor, more: float = 6.0, eyes_share: float = 1.0) -> Tensor:
+def attention(contours: Tensor, more: float = 6.0, eyes_weight: float = 1.0) -> Tensor:
     """(B, 1, 256, 256) weights: 1, and so much more at eyes and mouth, at the eyes times
-    `eyes_share`."""
+    `eyes_weight`."""
     eyes, mouth = eyes_and_mouth(contours)
-    return 1 + more * (eyes_share * eyes + mouth)
+    return 1 + more * (eyes_weight * eyes + mouth)
 
 
 def hinge_discriminator(real: list[Tensor], fake: list[Tensor]) -> Tensor:

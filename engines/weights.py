@@ -93,16 +93,23 @@ def parse_weights(data: bytes, *, origin: str = "the weights") -> Weights:
         fields = json.loads(metadata[METADATA_KEY])
         tier, style = str(fields["tier"]), str(fields["draw_style"])
         version = int(fields["version"])
-        ranges = check_ranges(fields.get("ranges", {}))
-        for name, limits in ranges.items():
-            channels = tensors[f"{name}.weight"].shape[1] if f"{name}.weight" in tensors else 1
-            if limits.shape[1] not in (1, channels):
-                raise ValueError(f"the range of {name!r} is of {limits.shape[1]} channels")
-    except (IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        ranges = fields.get("ranges", {})
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise SpecMismatch(
             f"{origin} does not say its tier, draw_style and version: it is no webcam-puppet file."
         ) from error
-    return Weights(tensors, tier, style, version, hashlib.sha256(data).hexdigest(), ranges)
+    try:
+        checked = check_ranges(ranges)
+        for name, limits in checked.items():
+            channels = tensors[f"{name}.weight"].shape[1] if f"{name}.weight" in tensors else 1
+            if limits.shape[1] not in (1, channels):
+                raise ValueError(f"the range of {name!r} is of {limits.shape[1]} channels")
+    except (IndexError, TypeError, ValueError) as error:
+        raise SpecMismatch(
+            f"{origin}: its ranges for 8 bits do not fit ({error}). Measure them again with "
+            "'python -m calibrate.ranges'."
+        ) from error
+    return Weights(tensors, tier, style, version, hashlib.sha256(data).hexdigest(), checked)
 
 
 def write_weights(
