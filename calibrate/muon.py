@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
+BY_ADAM = ("at_128", "contours_128", "paint", "decide", "film", "to_code")
+"""Layers next to the network's inputs and outputs, whose directions are not alike."""
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients that lift small singular values fast and leave all of them near 1."""
 _ITERATIONS = 5
@@ -64,3 +66,13 @@ def orthogonal(matrix: Tensor) -> Tensor:
         x = a * x + (b * square + c * square @ square) @ x
     result: Tensor = x.T if tall else x
     return result
+
+
+def hidden_weights(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The weights of convolutions between features, and all other parameters."""
+    hidden: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        between = parameter.dim() == 4 and not set(name.split(".")) & set(BY_ADAM)
+        (hidden if between else rest).append(parameter)
+    return hidden, rest

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from calibrate.batch import to_device
 from calibrate.data import PairDataset, open_cache
 from calibrate.trained import load_trained, save_trained
 from engines.contract import SpecMismatch
@@ -98,8 +99,6 @@ def _planes(picture: NDArray[Any]) -> Tensor:
 
 
 def main() -> None:
-    from calibrate.train import to_device
-
     parser = argparse.ArgumentParser(description="Puts ranges for 8 bits into a weights file.")
     parser.add_argument("weights", type=Path)
     parser.add_argument("--cache", type=Path, required=True, help="cached clips")

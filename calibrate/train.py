@@ -17,18 +17,18 @@ import logging
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
-import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 import calibrate.triton_first  # noqa: F401 (for its effect)
+from calibrate.batch import to_device
 from calibrate.combine import SeveralSources
 from calibrate.data import WINDOW, PairDataset, open_cache
 from calibrate.discriminator import PatchDiscriminator
@@ -47,63 +47,18 @@ from calibrate.losses import (
     weighted_l2,
     windows,
 )
-from calibrate.muon import Muon
+from calibrate.muon import Muon, hidden_weights
 from calibrate.precision import bf16_is_quicker, quicker_layout
 from calibrate.processes import Place, agree, average_gradients, join_processes, leave_processes
+from calibrate.recipe import LEARNED_TEETH, Recipe, learning_rate
 from calibrate.trained import load_trained, save_trained
 from engines.contract import SpecMismatch
 from engines.network import Moved, Network
 from puppet.draw import DRAW_STYLE
 
 CHECKPOINT_PARTS = ("network", "averaged", "judge", "optimiser", "muon", "judge_optimiser")
-BY_ADAM = ("at_128", "contours_128", "paint", "decide", "film", "to_code")
-"""Layers next to the network's inputs and outputs, whose directions are not alike."""
-LEARNED_TEETH = 0.5
-"""How light the lightest teeth of everybody filmed are said to be; live a little less is said, see
-puppet.retarget.teeth."""
 _log = logging.getLogger(__name__)
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides what is learned; stored in the checkpoint."""
-
-    tier: str = "small"
-    seed: int = 1
-    batch: int = 8
-    """Pairs per step over all processes together."""
-    steps: int = 200_000
-    """Length of the learning-rate schedule."""
-    rate: float = 3e-4
-    warmup: int = 300
-    stills_share: float = 0.15
-    foreground_share: float = 0.35
-    """Samples whose portrait shows no background of its own, as over a replaced background."""
-    sources: int = 1
-    """Source pictures of a sample: 1 to so many, drawn anew each time."""
-    attention: float = 12.0
-    """What a pixel of eyes and mouth counts above the others: they are a fiftieth of a picture."""
-    l1: float = 10.0
-    l2: float = 60.0
-    """Weighs what is far off: shadows that a head's turn moves over a whole cheek."""
-    fidelity: float = 0.1
-    """Of the whole picture, the eyes and the mouth: decibels, near and far alike."""
-    perceptual: float = 2.0
-    eyes_seen: float = 1.0
-    """What a pixel of the eyes counts there against one of the mouth."""
-    alpha: float = 0.5
-    small_residual: float = 0.5
-    small_mask: float = 0.002
-    painted: float = 3.0
-    """L1 on what the synthesis would show at eyes and mouth, whatever its mask: without it the
-    mask closes before there is anything worth showing."""
-    adversarial_from: int = 1_000_000
-    """Step from which the discriminator takes part."""
-    adversarial: float = 0.05
-    matching: float = 0.5
-    average: float = 0.999
-    """Decay of the weights' moving average, shorter at the start."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -381,52 +336,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     given.recipe = Recipe(**{f.name: getattr(given, f.name) for f in fields(Recipe)})
     return given
-
-
-def hidden_weights(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The weights of convolutions between features, and all other parameters."""
-    hidden: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        between = parameter.dim() == 4 and not set(name.split(".")) & set(BY_ADAM)
-        (hidden if between else rest).append(parameter)
-    return hidden, rest
-
-
-def to_device(
-    raw: dict[str, Tensor], device: torch.device,
-    layout: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:  # fmt: skip
-    """Bytes travel, floats are made on the device: pictures to (B, C, H, W) in [0, 1]."""
-
-    def picture(name: str) -> Tensor:
-        x = raw[name].to(device, non_blocking=True)
-        x = x[..., None] if x.dim() == 3 else x
-        return (x.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=layout)
-
-    batch = {
-        "portrait": torch.cat((picture("portrait"), picture("matte")), 1),
-        "background": picture("background"),
-        "portrait_contours": picture("portrait_contours"),
-        "contours": picture("contours"),
-        "motion": raw["motion"].to(device, non_blocking=True).permute(0, 3, 1, 2).contiguous(),
-        "target": picture("target"),
-        "target_matte": picture("target_matte"),
-        "window": raw["window"],  # stays here: it addresses memory
-    }
-    if "extra" in raw:
-        extra = raw["extra"].to(device, non_blocking=True)
-        batch["extra"] = extra.permute(0, 1, 4, 2, 3).float() / 255
-        batch["extra_weight"] = raw["extra_weight"].to(device, non_blocking=True)
-    return batch
-
-
-def learning_rate(recipe: Recipe, step: int, spent: float = 0.0) -> float:
-    """Linear warm-up, then a cosine down to a twentieth at the last step or when `spent` is 1."""
-    if step < recipe.warmup:
-        return recipe.rate * (step + 1) / recipe.warmup
-    done = min(1.0, max(spent, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)))
-    return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * done))))
 
 
 def _one_thread(_: int) -> None:

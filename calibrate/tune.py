@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+import calibrate.triton_first  # noqa: F401 (for its effect)
+from calibrate.batch import to_device
 from calibrate.combine import combine
 from calibrate.cuts import Clip
 from calibrate.losses import (
@@ -38,7 +40,6 @@ from calibrate.losses import (
 from calibrate.precision import bf16_is_quicker, quicker_layout
 from calibrate.ranges import measuring
 from calibrate.shots import Shots
-from calibrate.train import to_device
 from engines.network import Moved, Network, Portrait
 from engines.quantize import Ranges
 

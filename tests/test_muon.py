@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from calibrate.muon import Muon, orthogonal
-from calibrate.train import hidden_weights
+from calibrate.muon import Muon, hidden_weights, orthogonal
 from engines.network import Network
 
 

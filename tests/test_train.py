@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from calibrate import train
+from calibrate.batch import to_device
 from calibrate.combine import SeveralSources, combine
 from calibrate.cuts import (
     SIZE,
@@ -32,6 +33,7 @@ from calibrate.data import WINDOW, PairDataset, as_sample, open_cache, window_ar
 from calibrate.expression import imagined_expression
 from calibrate.losses import windows
 from calibrate.precision import bf16_is_quicker
+from calibrate.recipe import Recipe, learning_rate
 from engines.network import Network
 from engines.weights import write_weights
 from puppet.draw import DRAW_STYLE, coarse_motion, picture_coordinates
@@ -114,9 +116,9 @@ def test_overfits_one_clip(cache: Path) -> None:
     whole = np.array(((1, 0, 0), (0, 1, 0)), np.float32)
     cuts = [cut(clip, i, whole, False) for i in range(3)]
     pairs = [as_sample(cuts[0], other) for other in cuts[1:]]
-    batch = train.to_device(torch.utils.data.default_collate(pairs), torch.device("cpu"))
+    batch = to_device(torch.utils.data.default_collate(pairs), torch.device("cpu"))
     torch.manual_seed(1)
-    run = train.Run(train.Recipe(rate=2e-3, warmup=1), torch.device("cpu"), perceptual=None)
+    run = train.Run(Recipe(rate=2e-3, warmup=1), torch.device("cpu"), perceptual=None)
     mixed = torch.autocast("cpu", torch.bfloat16) if BF16 else nullcontext()
     # Untrained, the network is the coarse warp and a faint mask: that is what it must leave behind.
     losses: list[float] = []
@@ -162,7 +164,7 @@ def test_two_processes_train_like_one(cache: Path, tmp_path: Path) -> None:
     train.main(arguments(cache, tmp_path / "one", *more))
     run_training(arguments(cache, tmp_path / "two", *more), processes=2)
     one, two = state_of(tmp_path / "one"), state_of(tmp_path / "two")
-    torch.manual_seed(train.Recipe().seed)
+    torch.manual_seed(Recipe().seed)
     start = Network("small").state_dict()
     apart = moved = 0.0
     for name, origin in start.items():
@@ -235,12 +237,12 @@ def test_time_limit_ends_training(cache: Path, tmp_path: Path) -> None:
 
 
 def test_learning_rate_comes_down_with_the_steps_or_with_the_time() -> None:
-    recipe = train.Recipe(rate=1.0, warmup=10, steps=1010)
-    assert train.learning_rate(recipe, 4) == 0.5
-    assert train.learning_rate(recipe, 10) == pytest.approx(1)
-    assert train.learning_rate(recipe, 1010) == pytest.approx(0.05)
-    assert train.learning_rate(recipe, 20, spent=1.0) == pytest.approx(0.05)
-    assert train.learning_rate(recipe, 20, spent=0.5) == pytest.approx(0.525)
+    recipe = Recipe(rate=1.0, warmup=10, steps=1010)
+    assert learning_rate(recipe, 4) == 0.5
+    assert learning_rate(recipe, 10) == pytest.approx(1)
+    assert learning_rate(recipe, 1010) == pytest.approx(0.05)
+    assert learning_rate(recipe, 20, spent=1.0) == pytest.approx(0.05)
+    assert learning_rate(recipe, 20, spent=0.5) == pytest.approx(0.525)
 
 
 def test_mirroring_twice_is_nothing() -> None:
@@ -348,7 +350,7 @@ def test_one_source_is_the_plain_network(cache: Path) -> None:
     clips = open_cache(cache)
     several = PairDataset(clips, [], length=9, seed=1, stills_share=0, sources=4)
     raw = torch.utils.data.default_collate([several[i] for i in range(2)])
-    batch = train.to_device(raw, torch.device("cpu"))
+    batch = to_device(raw, torch.device("cpu"))
     given = [batch[k] for k in ("portrait", "portrait_contours", "contours", "motion")]
     with torch.no_grad():
         alone = network(*given)
