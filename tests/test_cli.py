@@ -216,6 +216,15 @@ def test_errors_of_engines_and_missing_libraries_are_sentences(
     assert guarded(interrupted) == INTERRUPTED
 
 
+def test_a_crash_in_a_library_says_where_it_happened() -> None:
+    code = "from puppet.cli import main as program\n"
+    code += "program.build = lambda: lambda **_: __import__('ctypes').string_at(0)\n"
+    code += "program.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode not in (0, UNEXPECTED)
+    assert "string_at" in done.stderr
+
+
 def test_sizes() -> None:
     assert parse_size("1280x720") == (1280, 720)
     assert parse_size(" 512 X 512 ") == (512, 512)

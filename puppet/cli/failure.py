@@ -3,10 +3,15 @@
 2    a mistake that the user can mend: one sentence, no traceback
 1    something unexpected: a short note, and where the details were written
 130  interrupted
+
+A library that crashes ends the process whatever is caught: `name_crashes` has it say where.
 """
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import io
 import os
 import sys
 import tempfile
@@ -51,6 +56,14 @@ def guarded(action: Callable[[], object]) -> int:
         _say(f"Details for a bug report: {write_crash_report(error, sys.argv)}")
         return UNEXPECTED
     return 0
+
+
+def name_crashes() -> None:
+    """From here on a crash in a library of C code (camera, tracker, runtime) writes on stderr what
+    each thread was doing; else the process would end without a word."""
+    if not faulthandler.is_enabled():
+        with contextlib.suppress(io.UnsupportedOperation, RuntimeError):  # a stderr that is no file
+            faulthandler.enable()
 
 
 def sentence(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from puppet import __version__
 from puppet.cli import avatar, demo, devices, doctor, export_repository, render, run, sound, studio
-from puppet.cli.failure import guarded
+from puppet.cli.failure import guarded, name_crashes
 
 GROUP = "puppet.commands"
 ORDER = (
@@ -152,6 +152,7 @@ def _common(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point. Ends the process with the exit code of `puppet.cli.failure`."""
+    name_crashes()
     app = build()
     run_app: Callable[[], object] = lambda: app(  # noqa: E731
         args=None if arguments is None else list(arguments), prog_name="puppet"

@@ -65,7 +65,7 @@ class Puppet:
 
     def says(self, words: str) -> bool:
         if self._process.poll() is not None:
-            raise RuntimeError(f"puppet run has ended: {self.said[-2000:]}")
+            raise RuntimeError(f"puppet run has ended: {self.said[-6000:]}")
         return words in " ".join(self.said.split())
 
     def end(self) -> int:
@@ -151,7 +151,7 @@ def playing(avatar: str, camera: str, folder: Path, results: dict[str, Result]) 
         code = puppet.end()
         results.setdefault(name, {}).update(exit_code=code, ok=code == 0)
         if code != 0:
-            results[name]["said"] = puppet.said[-2000:]
+            results[name]["said"] = puppet.said[-6000:]
     report = json.loads(puppet.report.read_text())
     results[name] |= {
         "pictures_per_second": report["fps"],
