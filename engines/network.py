@@ -38,6 +38,12 @@ GAIN = 2.0
 """Most that the coarse motion may be multiplied by: 0 stays, 1 is the coarse motion itself, and
 more brings hair along that lies where the drawn motion already fades."""
 
+CRISPER = (-0.0875, 0.1, 0.975, 0.1, -0.0875)
+"""Taps along rows and columns over what is painted, before it is enlarged. Linear interpolation
+leaves three quarters of waves that are four pixels long, and half of the shortest, two pixels
+long. This lifts the former by 15 %, for crisp eyes and lips, and takes 40 % of the latter, where
+pixel shuffle leaves combs on teeth."""
+
 PORTRAIT_TENSORS = ("portrait", "portrait_half", "features", "detail", "code")
 """Names of the per-portrait inputs, in graph order."""
 
@@ -115,6 +121,20 @@ def resize(x: Tensor, factor: float) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
+def crisper_kernel(planes: int) -> Tensor:
+    """(planes, 1, 5, 5): CRISPER both ways, for a convolution of each plane by itself."""
+    taps = torch.tensor(CRISPER)
+    return torch.outer(taps, taps).expand(planes, 1, -1, -1).contiguous()
+
+
+def crisper(x: Tensor) -> Tensor:
+    """x (B, C, H, W) in float32, filtered by CRISPER. Beyond the edges is nothing: what is painted
+    and its share fade alike there, and the warped portrait shows."""
+    kernel = crisper_kernel(x.shape[1]).to(x.device)
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x, kernel, padding=len(CRISPER) // 2, groups=x.shape[1])
+
+
 def as_enlarged(x: Tensor) -> Tensor:
     """x as it is left by enlarging it twofold and averaging it down again. What is painted is shown
     enlarged; trained on pictures of its own size it must be as soft, or it never learns to be
@@ -127,10 +147,11 @@ def paint_over(moved: Tensor, colour: Tensor, mask: Tensor) -> tuple[Tensor, Ten
     (B, 1, h, w), so that `colour` shows through `mask` over `moved` (B, 3, h, w).
 
     The painting knows no finer detail than its own resolution. Enlarged, it would blur what it
-    only tints, skin above all: up to half a mask it is applied as a change of colour, which
-    leaves the portrait's grain and brush strokes, and only from there on it covers.
+    only tints, skin above all: the weaker the mask, the more it is applied as a change of colour,
+    which leaves the portrait's grain and brush strokes. From half a mask on it covers: what was
+    left there of an eye would show through its lid.
     """
-    change = torch.clamp(2 - 2 * mask, 0, 1)
+    change = torch.clamp(1 - 2 * mask, 0, 1)
     return mask * (colour - change * moved), mask * (1 - change)
 
 
@@ -277,14 +298,12 @@ class Generator(nn.Module):
         half = moved[:, :3] if size == 256 else warp(portrait.half, resize(refined, 2))
         colour, mask, alpha_change = self.synthesis(hidden, detail, fine, half, portrait.code)
         # Colours are enlarged times their mask, so that none bleeds in from where none shows.
-        painted, share = paint_over(half, colour, mask)
-        added = torch.cat((painted, resize(alpha_change, 2)), 1)
-        if size == 256:
-            added, share = as_enlarged(added), as_enlarged(share)
-        else:
-            added, share = resize(added, size / 256), resize(share, size / 256)
-        rgb = moved[:, :3] * (1 - share) + added[:, :3]
-        alpha = torch.clamp(moved[:, 3:] + added[:, 3:], 0, 1)
+        painted = crisper(torch.cat(paint_over(half, colour, mask), 1))
+        painted = torch.cat((painted, resize(alpha_change, 2)), 1)
+        painted = as_enlarged(painted) if size == 256 else resize(painted, size / 256)
+        added, share, alpha_change = painted.split((3, 1, 1), 1)
+        rgb = torch.clamp(moved[:, :3] * (1 - share) + added, 0, 1)
+        alpha = torch.clamp(moved[:, 3:] + alpha_change, 0, 1)
         return Moved(rgb, alpha, keep, residual, mask, colour)
 
 

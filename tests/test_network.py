@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from engines.network import Network, Portrait, paint_over, resize
+from engines.network import Network, Portrait, crisper, paint_over, resize
 
 
 def test_at_its_own_resolution_painting_is_a_plain_blend() -> None:
@@ -26,11 +26,24 @@ def test_what_is_only_tinted_keeps_the_portrait_s_finest_detail() -> None:
         added, share = paint_over(coarse, coarse, torch.full((1, 1, 8, 8), mask))
         return fine * (1 - resize(share, 2)) + resize(added, 2)
 
-    assert torch.allclose(painted(0.4), fine, atol=1e-6)  # the same colour, and all its grain
+    def kept(mask: float) -> float:
+        return float(((painted(mask) - resize(coarse, 2)) / grain).median())
+
+    assert kept(0.1) > 0.95  # the same colour, and nearly all its grain
+    assert 0.7 < kept(0.3) < 0.9
+    assert abs(kept(0.75) - 0.25) < 1e-3
     covered = painted(1.0)
     assert torch.allclose(covered, resize(coarse, 2), atol=1e-6)  # covered, grain and all
-    half = (painted(0.75) - resize(coarse, 2)) / grain
-    assert 0.2 < float(half.median()) < 0.8
+
+
+def test_what_is_painted_is_crisper_without_combs() -> None:
+    column = torch.arange(64.0).expand(1, 1, 64, 64)
+    inside = (..., slice(4, -4), slice(4, -4))
+    flat, comb = torch.ones(1, 1, 64, 64), 1 - 2 * (column % 2)
+    detail = torch.sin(torch.pi / 2 * column + torch.pi / 4)  # four pixels long
+    assert torch.allclose(crisper(flat)[inside], flat[inside], atol=1e-6)
+    assert torch.allclose(crisper(detail)[inside], 1.15 * detail[inside], atol=1e-5)
+    assert torch.allclose(crisper(comb)[inside], 0.6 * comb[inside], atol=1e-6)
 
 
 def test_untrained_networks_hand_the_coarse_motion_on() -> None:
