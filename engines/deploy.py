@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from engines.contract import CONTOURS_SIZE, MOTION_SIZE, PICTURE_SIZE
 from engines.grids import identity_grid, interleaved_grid
-from engines.network import CRISPER, Network, crisper_kernel, paint_over
+from engines.network import Network, crisper, paint_over
 
 
 class GeneratorGraph(nn.Module):
@@ -36,7 +36,6 @@ class GeneratorGraph(nn.Module):
             self._constant(f"grid_{size}", identity_grid(size))
         for size in (CONTOURS_SIZE, PICTURE_SIZE):
             self._constant(f"interleaved_{size}", interleaved_grid(size))
-        self._constant("crisper", crisper_kernel(3).numpy())
         self._constant("colours", np.array((1, 1, 1, 0), np.float32).reshape(1, 4, 1, 1))
 
     def _constant(self, name: str, values: NDArray[np.float32]) -> None:
@@ -55,7 +54,6 @@ class GeneratorGraph(nn.Module):
         small = self.get_buffer(f"grid_{MOTION_SIZE}")
         middle = self.get_buffer(f"grid_{CONTOURS_SIZE}")
         large = self.get_buffer(f"grid_{PICTURE_SIZE}")
-        crisper = self.get_buffer("crisper")
         network = self.generator
         # TensorRT takes bytes only as graph inputs and outputs, with a cast right beside them.
         drawn = contours.to(self.body).permute(2, 0, 1)[None] * (1 / 255)
@@ -73,8 +71,7 @@ class GeneratorGraph(nn.Module):
         alpha_change = sample(alpha_change.float(), middle)
         painted, share = paint_over(moved_half, colour, mask)
         # Each by itself: joined, they would have to be split again.
-        painted = F.conv2d(painted, crisper, padding=len(CRISPER) // 2, groups=3)
-        share = F.conv2d(share, crisper[:1], padding=len(CRISPER) // 2)
+        painted, share = crisper(painted), crisper(share)
         added = sample(torch.cat((painted, alpha_change), 1), large)
         share = sample(share, large) * self.get_buffer("colours")
         picture = torch.clamp(moved * (1 - share) + added, 0, 1)
