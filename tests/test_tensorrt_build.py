@@ -41,7 +41,7 @@ except RuntimeUnavailable as missing:
 NO_WORK = ("signal", "wait")
 MOST_KERNELS = {"small": 54, "base": 58}
 RUNTIME_FUNCTIONS = {"__myl_Resi"}  # enlarges the motion branch's features for the synthesis
-MOST_BYTES = {"small": 13_000_000, "base": 16_000_000}  # 5 MB of them sampling grids
+MOST_BYTES = {"small": 14_500_000, "base": 17_500_000}  # 13.9 and 16.6; 5 are sampling grids
 
 
 @pytest.fixture(scope="module", params=["small", "base"])
