@@ -35,8 +35,12 @@ MAX_RANGE = 1e6
 MAX_CHANNELS = 4096
 
 
-def quantize(data: bytes, ranges: Ranges) -> bytes:
-    """The ONNX bytes of a float32 generator with the convolutions of `ranges` in 8 bits."""
+def quantize(data: bytes, ranges: Ranges, *, pairs_overflow: bool = False) -> bytes:
+    """The ONNX bytes of a float32 generator with the convolutions of `ranges` in 8 bits.
+
+    With `pairs_overflow` (see engines.overflow) weights are small enough for the products of two
+    neighbouring channels to add up in 16 bits.
+    """
     import onnx
 
     model = onnx.ModelProto()
@@ -47,7 +51,8 @@ def quantize(data: bytes, ranges: Ranges) -> bytes:
     for node in model.graph.node:
         name = node.input[1].removesuffix(".weight") if node.op_type == "Conv" else ""
         if name in ranges and name not in IN_FLOAT and node.input[1] in weights:
-            before, tensors = _around(node, name, weights[node.input[1]], ranges[name])
+            weight = weights[node.input[1]]
+            before, tensors = _around(node, name, weight, ranges[name], pairs_overflow)
             nodes += before
             added += tensors
         nodes.append(node)
@@ -76,8 +81,9 @@ def check_ranges(ranges: Any) -> Ranges:
 
 
 def _around(
-    node: onnx.NodeProto, name: str, weight: onnx.TensorProto, limits: NDArray[np.float32]
-) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    node: onnx.NodeProto, name: str, weight: onnx.TensorProto, limits: NDArray[np.float32],
+    pairs_overflow: bool,
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:  # fmt: skip
     """What goes before a convolution; it is made to read from there."""
     from onnx import helper, numpy_helper
 
@@ -89,7 +95,7 @@ def _around(
         "factors": factors.reshape(1, -1, 1, 1),
         "scale": np.array(scale, np.float32),
         "zero": np.array(round(-low / scale), np.uint8),
-        **dict(_integer_weight(kernels / factors[:, None, None])),
+        **dict(_integer_weight(kernels / factors[:, None, None], pairs_overflow)),
     }
     factor, step, zero, kernel, kernel_scale, kernel_zero = (f"{name}.q.{key}" for key in tensors)
     level, coded, decoded, decoded_weight = (
@@ -121,11 +127,28 @@ def balance(weight: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray
     return np.asarray(parts[0] * parts[1], np.float32)
 
 
-def _integer_weight(weight: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[Any]]]:
+def _integer_weight(
+    weight: NDArray[np.float32], pairs_overflow: bool
+) -> Iterator[tuple[str, NDArray[Any]]]:
     """Symmetric, with a scale for every output channel."""
     greatest = np.abs(weight.reshape(len(weight), -1)).max(1)
+    if pairs_overflow:
+        greatest = np.maximum(greatest, _greatest_pairs(weight))
     scale = (np.maximum(greatest, 1e-12) / 127).astype(np.float32)
     rounded = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
     yield "kernel", rounded.astype(np.int8)
     yield "kernel_scale", scale
     yield "kernel_zero", np.zeros(len(weight), np.int8)
+
+
+def _greatest_pairs(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What two neighbouring channels' weights (out, channels, h, w) come to at most, (out,): where
+    their signs differ one product takes from the other, or has nothing to be added to.
+
+    As 127 steps (128 with both rounded up), times the greatest input of 255, that is 32,640.
+    """
+    outputs, inputs = weight.shape[:2]
+    even = np.pad(weight, ((0, 0), (0, inputs % 2), (0, 0), (0, 0)))
+    pairs = even.reshape(outputs, -1, 2, *weight.shape[2:])
+    sums = np.maximum(np.maximum(pairs, 0).sum(2), np.maximum(-pairs, 0).sum(2))
+    return np.asarray(sums.reshape(outputs, -1).max(1), np.float32)

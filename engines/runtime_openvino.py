@@ -20,6 +20,7 @@ from engines.discreet import import_openvino
 from engines.graph import OUTPUT, Graph
 from engines.in_turn import SLOTS, Slots
 from engines.inputs import HostBuffers, default_threads
+from engines.overflow import pairs_overflow
 from engines.quantize import Ranges, quantize
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class OpenVinoGenerator:
         try:
             compiled = []
             for name in candidates:
-                data = quantize(graph.data, ranges or {}) if name == INT8 else graph.data
+                data = _in_8_bits(core, graph, ranges or {}) if name == INT8 else graph.data
                 hint = {"INFERENCE_PRECISION_HINT": "f32" if name == INT8 else name}
                 compiled.append(core.compile_model(core.read_model(data), device, settings | hint))
             chosen = quickest(compiled)
@@ -160,6 +161,10 @@ def _module() -> Any:
 
 def _core() -> openvino.Core:
     return _module().Core()
+
+
+def _in_8_bits(core: openvino.Core, graph: Graph, ranges: Ranges) -> bytes:
+    return quantize(graph.data, ranges, pairs_overflow=pairs_overflow(core))
 
 
 def quickest(compiled: list[openvino.CompiledModel]) -> int:

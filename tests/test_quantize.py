@@ -15,8 +15,9 @@ from torch import nn
 from calibrate.ranges import measuring, united
 from engines.cache import EngineCache
 from engines.contract import RuntimeUnavailable, SpecMismatch
-from engines.discreet import import_onnxruntime
+from engines.discreet import import_onnxruntime, import_openvino
 from engines.models import load_model_of, shipped_tiers
+from engines.overflow import pairs_overflow
 from engines.parity import check_parity, make_reference
 from engines.quantize import IN_FLOAT, balance, check_ranges, quantize
 from engines.ways import Wish, ways
@@ -54,6 +55,43 @@ def test_weights_are_rounded_to_a_127th_of_each_channel_s_greatest() -> None:
     assert (np.abs(integers).reshape(len(integers), -1).max(1) == 127).all()
 
 
+@pytest.mark.parametrize("channels", [3, 16])
+def test_where_pairs_overflow_no_two_neighbours_weigh_more_than_16_bits_hold(channels: int) -> None:
+    weight = np.random.default_rng(0).normal(size=(8, channels, 3, 3)).astype(np.float32)
+    weight[0] = 1  # the worst there is
+    unit = np.array(((0,), (1,)), np.float32)
+    data = quantize(convolution(weight), {"a": unit}, pairs_overflow=True)
+    graph = onnx.load_from_string(data).graph
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    integers = tensors["a.q.kernel"].astype(np.int32)
+    for first in range(0, channels, 2):
+        pair = integers[:, first : first + 2]
+        for part in (np.maximum(pair, 0), np.maximum(-pair, 0)):
+            assert part.sum(1).max() * 255 <= np.iinfo(np.int16).max
+    assert np.abs(integers).max() > 80, "two signs, or an odd one out, leave more room than half"
+    again = integers * tensors["a.q.kernel_scale"].reshape(-1, 1, 1, 1)
+    assert np.abs(again - weight).max() <= tensors["a.q.kernel_scale"].max() / 2 + 1e-6
+
+
+@pytest.mark.parametrize(("channels", "side"), [(3, 1), (16, 3), (48, 3), (112, 3), (23, 3)])
+def test_openvino_adds_up_in_8_bits_what_this_processor_can(channels: int, side: int) -> None:
+    """Neighbours alike and inputs at their greatest: what overflows if anything does."""
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(0.8, 1, (16, channels, side, side)).astype(np.float32)
+    weight *= rng.choice((-1, 1), (16, (channels + 1) // 2)).repeat(2, 1)[:, :channels, None, None]
+    x = np.ones((1, channels, 16, 16), np.float32)
+    core = import_openvino().Core()
+    unit = np.array(((0,), (1,)), np.float32)
+    data = quantize(convolution(weight), {"a": unit}, pairs_overflow=pairs_overflow(core))
+    try:
+        compiled = core.compile_model(core.read_model(data), "CPU", {"NUM_STREAMS": "1"})
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    found = compiled.create_infer_request().infer({"x": x})[0][0, :, 8, 8]
+    exact = weight.sum((1, 2, 3))
+    np.testing.assert_allclose(found, exact, atol=channels * side * side / 127)
+
+
 def test_channels_that_differ_share_the_steps_of_8_bits() -> None:
     """A channel of hundredths beside one of hundreds: balanced, both have steps of their own."""
     rng = np.random.default_rng(0)
@@ -80,22 +118,30 @@ def run_quantized(
     x: NDArray[np.float32], weight: NDArray[np.float32], limits: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """What a convolution in 8 bits makes of x (1, channels, h, w)."""
-    from onnx import helper, numpy_helper
-
-    def shaped(name: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-
-    node = helper.make_node("Conv", ["x", "a.weight"], ["y"])
-    graph = helper.make_graph(
-        [node], "g", [shaped("x")], [shaped("y")], [numpy_helper.from_array(weight, "a.weight")]
-    )
-    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    quantized = quantize(data.SerializeToString(), {"a": limits})
+    quantized = quantize(convolution(weight), {"a": limits})
     runtime = import_onnxruntime()
     (y,) = runtime.InferenceSession(quantized, providers=["CPUExecutionProvider"]).run(
         None, {"x": x}
     )
     return np.asarray(y, np.float32)
+
+
+def convolution(weight: NDArray[np.float32]) -> bytes:
+    """The ONNX bytes of a graph that is one convolution, of x to y by a.weight."""
+    from onnx import helper, numpy_helper
+
+    def shaped(name: str, channels: int) -> onnx.ValueInfoProto:
+        shape = (1, channels, None, None)
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+    outputs, inputs, side, _ = weight.shape
+    node = helper.make_node("Conv", ["x", "a.weight"], ["y"], pads=[side // 2] * 4)
+    graph = helper.make_graph(
+        [node], "g", [shaped("x", inputs)], [shaped("y", outputs)],
+        [numpy_helper.from_array(weight, "a.weight")],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 18)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
 
 
 def test_without_ranges_a_graph_stays_as_it_is() -> None:
