@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from calibrate.cuts import Cut, align
+from calibrate.near import cut_part
 from engines.network import Moved, Network, Portrait
 from puppet.draw import draw_contours
 
@@ -58,14 +59,19 @@ class SeveralSources(nn.Module):
         motion: Tensor,
         extra: Tensor | None = None,
         extra_weight: Tensor | None = None,
+        corners: Tensor | None = None,
     ) -> Moved:
-        """As `Network`; `extra` (B, S, 4, 256, 256) in [0, 1], `extra_weight` (B, S, 64, 64)."""
+        """As `Network`; `extra` (B, S, 4, 256, 256) in [0, 1], `extra_weight` (B, S, 64, 64). With
+        `corners`, (B, 2), only the part that begins there is painted, see calibrate.near."""
         encoded: Portrait = self.network.encoder(portrait, portrait_contours)
         if extra is not None and extra_weight is not None:
             drawn = portrait_contours.repeat_interleave(extra.shape[1], 0)
             encoded = blend(encoded, self.network.encoder(extra.flatten(0, 1), drawn), extra_weight)
-        moved: Moved = self.network.generator(contours, motion, encoded)
-        return moved
+        generator = self.network.generator
+        warped = generator.warp(contours, motion, encoded)
+        if corners is not None:
+            warped = cut_part(warped, corners)
+        return generator.paint(warped, encoded.code)
 
 
 def combine(network: Network, portraits: Sequence[Cut]) -> Portrait:

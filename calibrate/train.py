@@ -48,6 +48,7 @@ from calibrate.losses import (
     windows,
 )
 from calibrate.muon import Muon, hidden_weights
+from calibrate.near import judge_window, part_around
 from calibrate.precision import bf16_is_quicker, quicker_layout
 from calibrate.processes import Place, agree, average_gradients, join_processes, leave_processes
 from calibrate.recipe import LEARNED_TEETH, Recipe, learning_rate
@@ -94,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
         task = bar.add_task("training", total=last, completed=run.step)
         for raw in loader:
             batch = to_device(raw, place.device, layout)
-            result, moved, terms = run.learn(batch, mixed, spent if given.anneal else 0.0)
+            seen, result, moved, terms = run.learn(batch, mixed, spent if given.anneal else 0.0)
             if log and run.step % given.log_every == 0:
                 row = {k: v.item() for k, v in terms.items()}  # the only wait for the GPU
                 log.write(run.step, row)
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
             out_of_time = spent >= 1
             due = time.monotonic() - saved_at > 60 * given.save_minutes
             if place.rank == 0 and (due or out_of_time or run.step == last):
-                save_preview(given.out / "preview.png", batch, result, moved)
+                save_preview(given.out / "preview.png", seen, result, moved)
                 run.save(given.out)
                 saved_at = time.monotonic()
             if out_of_time:
@@ -169,19 +170,24 @@ class Run:
 
     def learn(
         self, batch: dict[str, Tensor], mixed: AbstractContextManager[Any], spent: float = 0.0
-    ) -> tuple[Tensor, Moved, dict[str, Tensor]]:
-        """One step: the pictures, what made them, and the terms of the loss.
+    ) -> tuple[dict[str, Tensor], Tensor, Moved, dict[str, Tensor]]:
+        """One step: what of the batch was judged, the pictures, what made them, and the terms of
+        the loss.
 
         `spent`: share of the session's time, where the learning rate is to follow that."""
         recipe = self.recipe
         for group in self.optimiser.param_groups + self.muon.param_groups:
             group["lr"] = learning_rate(recipe, self.step, spent)
         adversarial = self.step >= recipe.adversarial_from
+        near = self.step % recipe.whole_every != 0
+        corners = part_around(batch["window"]) if near else None
         with mixed:
             moved: Moved = self.trained(
                 batch["portrait"], batch["portrait_contours"], batch["contours"],
-                batch["motion"], batch.get("extra"), batch.get("extra_weight"),
+                batch["motion"], batch.get("extra"), batch.get("extra_weight"), corners,
             )  # fmt: skip
+        if corners is not None:
+            moved, batch = judge_window(moved, batch, corners)
         result = moved.rgb * moved.alpha + batch["background"] * (1 - moved.alpha)
         terms = self._terms(batch, moved, result, mixed)
         if adversarial:
@@ -200,7 +206,7 @@ class Run:
             pairs = zip(self.averaged.parameters(), self.network.parameters(), strict=True)
             for mean, now in pairs:
                 mean.lerp_(now, 1 - decay)
-        return result.detach(), moved, terms
+        return batch, result.detach(), moved, terms
 
     def _terms(
         self, batch: dict[str, Tensor], moved: Moved, result: Tensor,

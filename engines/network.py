@@ -80,6 +80,18 @@ class Portrait(NamedTuple):
     code: Tensor  # (B, code)
 
 
+class Warped(NamedTuple):
+    """A portrait that was moved, and what the synthesis is told of it."""
+
+    moved: Tensor  # (B, 4, 512, 512) RGB and matte in [0, 1]
+    half: Tensor  # (B, 3, 256, 256) RGB as the synthesis sees it
+    detail: Tensor  # (B, detail, 128, 128)
+    contours: Tensor  # (B, 16, 128, 128) features of the landmark image
+    hidden: Tensor  # (B, features, 64, 64) what motion was decided from
+    keep: Tensor  # as in Moved
+    residual: Tensor
+
+
 class Moved(NamedTuple):
     """One generated picture and what made it (training looks inside)."""
 
@@ -291,6 +303,10 @@ class Generator(nn.Module):
 
     def forward(self, contours: Tensor, motion: Tensor, portrait: Portrait) -> Moved:
         """contours (B, 3, 256, 256) in [0, 1]; motion (B, 2, 128, 128) float32 in half-widths."""
+        return self.paint(self.warp(contours, motion, portrait), portrait.code)
+
+    def warp(self, contours: Tensor, motion: Tensor, portrait: Portrait) -> Warped:
+        """The first half of `forward`: the portrait moved."""
         keep, residual, hidden, fine = self.motion(contours, motion, portrait.features)
         refined = resize(keep, 2) * motion + resize(residual, 2)  # (B, 2, 128, 128)
         detail = warp(portrait.detail, refined)
@@ -298,15 +314,24 @@ class Generator(nn.Module):
         moved = warp(portrait.portrait, resize(refined, size / 128))  # (B, 4, 512, 512)
         # Warped at its own size: averaging the large warp down costs three times as much.
         half = moved[:, :3] if size == 256 else warp(portrait.half, resize(refined, 2))
-        colour, mask, alpha_change = self.synthesis(hidden, detail, fine, half, portrait.code)
+        return Warped(moved, half, detail, fine, hidden, keep, residual)
+
+    def paint(self, warped: Warped, code: Tensor) -> Moved:
+        """The second half: what no warp brings, painted over. `warped` may be a part of the
+        picture, cut out of all its sizes; code (B, code) is the portrait's."""
+        moved, half = warped.moved, warped.half
+        colour, mask, alpha_change = self.synthesis(
+            warped.hidden, warped.detail, warped.contours, half, code
+        )
         # Colours are enlarged times their mask, so that none bleeds in from where none shows.
         painted = crisper(torch.cat(paint_over(half, colour, mask), 1))
         painted = torch.cat((painted, resize(alpha_change, 2)), 1)
-        painted = as_enlarged(painted) if size == 256 else resize(painted, size / 256)
+        enlarged = moved.shape[-1] // half.shape[-1]
+        painted = as_enlarged(painted) if enlarged == 1 else resize(painted, enlarged)
         added, share, alpha_change = torch.split(painted, [3, 1, 1], 1)
         rgb = torch.clamp(moved[:, :3] * (1 - share) + added, 0, 1)
         alpha = torch.clamp(moved[:, 3:] + alpha_change, 0, 1)
-        return Moved(rgb, alpha, keep, residual, mask, colour)
+        return Moved(rgb, alpha, warped.keep, warped.residual, mask, colour)
 
 
 class CoarseGenerator(nn.Module):
