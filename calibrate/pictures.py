@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from calibrate.cache import VIDEO_SUFFIXES
 from calibrate.cuts import Clip, face_shape
 from puppet.avatar.bundle import Avatar
-from puppet.avatar.framing import CropBox, cut, frame_face, oval_mask
+from puppet.avatar.framing import (
+    CropBox,
+    continue_border,
+    continue_matte,
+    cut,
+    frame_face,
+    oval_mask,
+)
 from puppet.avatar.person import Segmenter, person_in_crop
 from puppet.capture.images import IMAGE_SUFFIXES, read_picture
 from puppet.contract import Frame, Landmarks, PuppetError, Rgb, UserError
@@ -165,9 +172,12 @@ def _from_video(path: Path, segmenter: Segmenter, most: int) -> list[Shot]:
 
 
 def _shot(rgb: Rgb, face: Landmarks, box: CropBox, segmenter: Segmenter) -> Shot:
-    crop = np.ascontiguousarray(cut(rgb, box), np.uint8)
+    height, width = rgb.shape[:2]
+    square = cut(rgb, box)
+    crop = continue_border(square, box, width, height)
     placed = box.to_crop(face)
-    matte = person_in_crop(segmenter, crop, placed)
+    matte = person_in_crop(segmenter, square, placed)
+    matte = continue_matte(matte, box, width, height)
     return Shot(crop, np.round(matte * 255).astype(np.uint8), placed.points)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engines.contract import PICTURE_SIZE
 from puppet.avatar.background import remove_person
-from puppet.avatar.framing import CropBox, cut, repeat_border
+from puppet.avatar.framing import CropBox, continue_border, continue_matte, cut
 from puppet.avatar.matting import refine_matte
 from puppet.avatar.person import Segmenter, person_in_crop
 from puppet.contract import Landmarks, Rgb
@@ -29,11 +29,13 @@ class Sitter:
 
 def prepare(segmenter: Segmenter, picture: Rgb, box: CropBox, face: Landmarks) -> Sitter:
     """`picture` (H, W, 3) with `face` in its own pixels, cut to `box`. About a second."""
-    plain = cut(picture, box)
+    height, width = picture.shape[:2]
+    square = cut(picture, box)
+    plain = continue_border(square, box, width, height)
     landmarks = box.to_crop(face)
-    rough = person_in_crop(segmenter, plain, landmarks)
-    alpha = refine_matte(plain, rough)
-    alpha = repeat_border(alpha, box, picture.shape[1], picture.shape[0])
+    rough = person_in_crop(segmenter, square, landmarks)
+    alpha = refine_matte(square, rough)
+    alpha = continue_matte(alpha, box, width, height)
     return Sitter(
         plain=plain,
         matte=np.asarray(np.rint(alpha * 255), np.uint8),

@@ -16,10 +16,11 @@ from puppet.avatar.framing import (
     FACE_OVAL,
     FACE_SHARE,
     CropBox,
+    continue_border,
+    continue_matte,
     cut,
     frame_face,
     oval_mask,
-    repeat_border,
 )
 from puppet.avatar.images import read_photo, shrink
 from puppet.avatar.store import SUFFIX, avatars_dir, check_name
@@ -145,16 +146,17 @@ def _take_apart(picture: Rgb, alpha: NDArray[np.uint8] | None, face: Landmarks) 
 
     height, width = picture.shape[:2]
     box = frame_face(face)
+    # Streaks of hair at the border, which the person is found with: it goes on, and is not cut.
     square = np.asarray(cut(picture, box), np.uint8)
     in_crop = box.to_crop(face)
-    portrait = square
+    portrait = continue_border(square, box, width, height)
     if alpha is not None and _shows_face(alpha, face):
         # The picture was cut out already, by someone who knew better. What lies under its
         # transparent pixels may be anything, so colours are carried on from the person.
         matte = np.asarray(cut(alpha, box), np.float32) / 255
-        matte = repeat_border(matte, box, width, height)
+        matte = continue_matte(matte, box, width, height)
         everywhere = alpha.astype(np.float32) / 255
-        portrait = foreground_colours(square, matte)
+        portrait = foreground_colours(portrait, matte)
     else:
         matte, everywhere = _find_person(picture, square, box, in_crop)
     return _Parts(
@@ -178,7 +180,8 @@ def _find_person(
     segmenter = Segmenter()
     try:
         rough = person_in_crop(segmenter, square, in_crop)
-        matte = repeat_border(refine_matte(square, rough), box, width, height)
+        matte = refine_matte(square, rough)
+        matte = continue_matte(matte, box, width, height)
         return matte, person_in_picture(segmenter, picture, box, matte)
     finally:
         segmenter.close()
