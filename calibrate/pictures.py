@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from calibrate.cache import VIDEO_SUFFIXES
 from calibrate.cuts import Clip, face_shape
+from puppet.avatar.border import continue_border, continue_matte
 from puppet.avatar.bundle import Avatar
 from puppet.avatar.framing import (
     CropBox,
-    continue_border,
-    continue_matte,
     cut,
     frame_face,
     oval_mask,

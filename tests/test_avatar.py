@@ -20,6 +20,7 @@ import pytest
 from engines.contract import GeneratorSpec
 from engines.graph import GRAPH_VERSION
 from puppet.avatar.background import remove_person
+from puppet.avatar.border import continue_border, continue_matte
 from puppet.avatar.bundle import Avatar, load_avatar, save_avatar
 from puppet.avatar.consent import BASES, Consent
 from puppet.avatar.create import MIN_FACE_PX, choose_face, create_avatar
@@ -29,8 +30,6 @@ from puppet.avatar.framing import (
     FACE_OVAL,
     FACE_SHARE,
     CropBox,
-    continue_border,
-    continue_matte,
     cut,
     frame_face,
     oval_mask,

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from engines.contract import PICTURE_SIZE
 from puppet.avatar.background import remove_person
-from puppet.avatar.framing import CropBox, continue_border, continue_matte, cut
+from puppet.avatar.border import continue_border, continue_matte
+from puppet.avatar.framing import CropBox, cut
 from puppet.avatar.matting import refine_matte
 from puppet.avatar.person import Segmenter, person_in_crop
 from puppet.contract import Landmarks, Rgb

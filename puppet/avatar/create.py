@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from puppet.avatar.border import continue_border, continue_matte
 from puppet.avatar.bundle import SCHEMA, Avatar
 from puppet.avatar.consent import Consent, require_consent
 from puppet.avatar.files import MAX_PICTURE_SIDE, hash_of
@@ -16,8 +17,6 @@ from puppet.avatar.framing import (
     FACE_OVAL,
     FACE_SHARE,
     CropBox,
-    continue_border,
-    continue_matte,
     cut,
     frame_face,
     oval_mask,
