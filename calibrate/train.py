@@ -68,6 +68,10 @@ def main(arguments: list[str] | None = None) -> None:
     place = join_processes(given.threads)
     if recipe.batch % place.world:
         raise SystemExit(f"batch {recipe.batch} does not divide by {place.world} processes")
+    if recipe.whole_every < 1:
+        raise SystemExit(
+            f"--whole-every {recipe.whole_every}: 1 learns whole pictures only, N one in N"
+        )
     given.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     bf16 = bf16_is_quicker(place.device) if given.bf16 is None else given.bf16

@@ -20,7 +20,6 @@ import pytest
 from engines.contract import GeneratorSpec
 from engines.graph import GRAPH_VERSION
 from puppet.avatar.background import remove_person
-from puppet.avatar.border import continue_border, continue_matte
 from puppet.avatar.bundle import Avatar, load_avatar, save_avatar
 from puppet.avatar.consent import BASES, Consent
 from puppet.avatar.create import MIN_FACE_PX, choose_face, create_avatar
@@ -309,29 +308,6 @@ def test_a_crop_reaching_outside_repeats_the_border() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (300, 300, 3)).astype(np.uint8)
     crop = cut(picture, CropBox(-100, 0, 512))
     assert (crop[:, :95] == crop[:, :1]).all()
-
-
-def test_what_a_picture_ends_in_does_not_go_on_in_streaks() -> None:
-    """A single hair ends there; a body goes on, and a head fades away."""
-    box = CropBox(0, -100, 512)
-    matte = np.zeros((512, 512), np.float32)
-    matte[100:, 156:356] = 1
-    matte[100:, 50:53] = 1
-    carried = continue_border(matte, box, 512, 412)
-    assert (carried[100:] == matte[100:]).all()
-    assert carried[80, 51] < 0.3, "the hair"
-    assert carried[80, 256] > 0.99, "the head"
-    assert carried[40, 256] > 0.95
-    assert 0.2 < carried[40, 160] < 0.8
-    colours = np.repeat((matte * 255).astype(np.uint8)[..., None], 3, 2)
-    again = continue_border(colours, box, 512, 412)
-    assert np.abs(again[..., 1] / 255.0 - carried).max() < 0.02
-    faded = continue_matte(matte, box, 512, 412)
-    assert (faded[100:] == matte[100:]).all()
-    assert 0.3 < faded[80, 256] < 0.7
-    assert not faded[:50].any()
-    below = continue_matte(matte, CropBox(0, 0, 512), 512, 400)
-    assert below[511, 256] > 0.85
 
 
 def test_matting_finds_hair_and_its_colour() -> None:

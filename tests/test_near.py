@@ -46,7 +46,7 @@ def test_a_part_is_what_the_whole_shows_there(network: SeveralSources) -> None:
         off = (getattr(judged, name) - wanted).abs()
         assert wanted.std() > 0.01
         assert off.mean() < 0.01
-        # 11 convolutions see 24 pixels far.
+        # Six convolutions see 12 pixels far; what is resized and filtered, a few more.
         assert off[:, :, 16:-16, 16:-16].max() < 1e-5
     assert torch.equal(compared["target"], windows(batch["target"], batch["window"], WINDOW))
     assert compared["contours"].shape[2:] == compared["target_matte"].shape[2:] == (WINDOW, WINDOW)

@@ -232,6 +232,11 @@ def test_weights_of_another_drawing_or_tier_are_no_start(
         train.main(arguments(cache, tmp_path / "run", *more))
 
 
+def test_every_no_step_is_refused(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--whole-every 0"):
+        train.main(arguments(cache, tmp_path, "--whole-every", "0"))
+
+
 def test_time_limit_ends_training(cache: Path, tmp_path: Path) -> None:
     train.main(arguments(cache, tmp_path, "--minutes", "0"))
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1

@@ -21,7 +21,7 @@ class Sitter:
     """The person of one portrait; arrays are 512 x 512."""
 
     plain: Rgb
-    """The square as it is in the picture, which is what the generator takes."""
+    """The square of the picture, as the generator takes it."""
     matte: NDArray[np.uint8]
     background: Rgb
     """The square without the person."""

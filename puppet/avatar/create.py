@@ -145,7 +145,7 @@ def _take_apart(picture: Rgb, alpha: NDArray[np.uint8] | None, face: Landmarks) 
 
     height, width = picture.shape[:2]
     box = frame_face(face)
-    # Streaks of hair at the border, which the person is found with: it goes on, and is not cut.
+    # The person is found in the square as it is: before a blurred border hair seems to end.
     square = np.asarray(cut(picture, box), np.uint8)
     in_crop = box.to_crop(face)
     portrait = continue_border(square, box, width, height)
