@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from calibrate.cuts import Cut, align
 from calibrate.near import cut_part
-from engines.network import Moved, Network, Portrait
+from engines.branches import Portrait
+from engines.network import Moved, Network
 from puppet.draw import draw_contours
 
 

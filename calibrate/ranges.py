@@ -25,8 +25,9 @@ from torch.utils.data import DataLoader
 from calibrate.batch import to_device
 from calibrate.data import PairDataset, open_cache
 from calibrate.trained import load_trained, save_trained
+from engines.branches import Portrait
 from engines.contract import SpecMismatch
-from engines.network import Network, Portrait
+from engines.network import Network
 from engines.parity import reference_images, reference_portrait_arrays
 from engines.quantize import Ranges
 

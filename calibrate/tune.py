@@ -40,7 +40,8 @@ from calibrate.losses import (
 from calibrate.precision import bf16_is_quicker, quicker_layout
 from calibrate.ranges import measuring
 from calibrate.shots import Shots
-from engines.network import Moved, Network, Portrait
+from engines.branches import Portrait
+from engines.network import Moved, Network
 from engines.quantize import Ranges
 
 

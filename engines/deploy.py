@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from engines.contract import CONTOURS_SIZE, MOTION_SIZE, PICTURE_SIZE
 from engines.grids import identity_grid, interleaved_grid
-from engines.network import Network, crisper, paint_over
+from engines.network import Network, crisper, motion_of, paint_over, painting_of
 
 
 class GeneratorGraph(nn.Module):
@@ -58,16 +58,17 @@ class GeneratorGraph(nn.Module):
         # TensorRT takes bytes only as graph inputs and outputs, with a cast right beside them.
         drawn = contours.to(self.body).permute(2, 0, 1)[None] * (1 / 255)
         coarse = motion.permute(2, 0, 1)[None]
-        decided = network.motion(drawn, coarse, features.to(self.body))
-        keep, residual, hidden, fine = decided
+        decided, hidden, fine = network.motion(drawn, coarse, features.to(self.body))
+        keep, residual = motion_of(decided)
         change = sample(torch.cat((keep, residual), 1), small)
         refined = change[:, :1] * coarse + change[:, 1:]
         moved_detail = sample(detail, refined.permute(0, 2, 3, 1) + small)
         moved = sample(portrait, self.enlarged_grid(refined, PICTURE_SIZE))
         moved_half = sample(portrait_half, self.enlarged_grid(refined, CONTOURS_SIZE))
-        colour, mask, alpha_change = network.synthesis(
+        painted = network.synthesis(
             hidden, moved_detail.to(self.body), fine, moved_half, code.to(self.body)
         )
+        colour, mask, alpha_change = painting_of(painted, moved_half)
         alpha_change = sample(alpha_change.float(), middle)
         painted, share = paint_over(moved_half, colour, mask)
         # Each by itself: joined, they would have to be split again.

@@ -22,6 +22,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from engines.branches import Portrait
 from engines.contract import (
     CONTOURS_CHANNELS,
     CONTOURS_SIZE,
@@ -35,7 +36,7 @@ from engines.discreet import import_onnxruntime
 from engines.graph import ENCODER, GRAPH_VERSION, OUTPUT, write_metadata
 from engines.grids import name_of
 from engines.models import template_names
-from engines.network import PORTRAIT_TENSORS, TIERS, Network, Portrait
+from engines.network import PORTRAIT_TENSORS, TIERS, Network
 from engines.weights import Weights, fill_template, parse_weights, write_weights
 
 OPSET = 18

@@ -128,20 +128,24 @@ class FileModel:
 
 
 def load_model_of(
-    tier: str = "auto", *, weights: Path | None = None, onnx: Path | None = None, gpu: bool = False
+    tier: str = "auto",
+    *,
+    weights: Path | None = None,
+    onnx: Path | None = None,
+    largest: str = "small",
 ) -> Model:
     """Finds a model. Raises SpecMismatch.
 
-    `onnx` wins over `weights`, which wins over `tier`. The tier 'auto' is 'base' for a GPU and
-    'small' otherwise, and the next smaller one where weights are not shipped.
+    `onnx` wins over `weights`, which wins over `tier`. The tier 'auto' is the largest that is
+    shipped, up to `largest`.
     """
     if onnx is not None:
         return FileModel(onnx)
     if weights is not None:
         return WeightsModel(read_weights(weights))
     if tier == "auto":
-        wanted = TIERS if gpu else TIERS[:2]
-        tier = [name for name in wanted if name in shipped_tiers()][-1]
+        upto = TIERS[: TIERS.index(largest) + 1]
+        tier = [name for name in upto if name in shipped_tiers()][-1]
     if tier == COARSE:
         return CoarseModel()
     if tier not in shipped_tiers():

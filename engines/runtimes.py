@@ -98,7 +98,7 @@ def choose_generator(
 ) -> Choice:
     """Tries the ways to run in order and opens the first that works and passes the parity gate.
 
-    tier: 'coarse', 'small', 'base' or 'auto' (what is shipped, 'base' for GPUs only); `weights`
+    tier: 'coarse', 'small', 'base' or 'auto' ('base' on NVIDIA GPUs, else 'small'); `weights`
     (a tuned safetensors file) or `onnx` (an avatar's own graph) go before it. runtime and device
     as candidates() names them ('tensorrt' means both of its modules). precision: 'auto' (the
     quickest), 'exact' (the same pictures each time), or one by name. With require_gpu, CPU ways
@@ -116,7 +116,7 @@ def choose_generator(
             if require_gpu and not way.is_gpu:
                 raise RuntimeUnavailable("A GPU is required, and this is none.")
             way.probe()
-            model = load_model_of(tier, weights=weights, onnx=onnx, gpu=way.is_gpu)
+            model = load_model_of(tier, weights=weights, onnx=onnx, largest=way.largest_tier)
             _check_style(model, expected_draw_style)
             wish = Wish(way.exact if precision == EXACT else precision, threads)
             generator = _open_checked(way, model, wish, cache)

@@ -137,14 +137,15 @@ def open_at_once(tier: str = AUTO, *, runtime: str = AUTO, **wishes: Any) -> Gen
     With 'auto' and a usable GPU, a processor runs the same network at once and the GPU takes over
     when its engine is built; otherwise it is open_generator. Raises the same.
     """
-    gpus = [(way.runtime, way.device) for way in usable_ways() if way.is_gpu]
+    gpus = [way for way in usable_ways() if way.is_gpu]
     free = runtime == AUTO and wishes.get("device", AUTO) == AUTO
     if not gpus or not free or wishes.get("require_gpu"):
         return open_generator(tier, runtime=runtime, **wishes)
     if tier == AUTO:
-        model = load_model_of(weights=wishes.get("weights"), onnx=wishes.get("onnx"), gpu=True)
-        tier = model.tier
-    first = choose_generator(tier, without=frozenset(gpus), **wishes).generator
+        weights, onnx, largest = wishes.get("weights"), wishes.get("onnx"), gpus[0].largest_tier
+        tier = load_model_of(weights=weights, onnx=onnx, largest=largest).tier
+    without = frozenset((way.runtime, way.device) for way in gpus)
+    first = choose_generator(tier, without=without, **wishes).generator
     # A GPU or nothing: another one for the processor would take over from the same as it is.
     wanted = wishes | {"require_gpu": True}
     return TakeoverGenerator(first, lambda: open_generator(tier, **wanted))

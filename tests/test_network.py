@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from engines.network import Network, Portrait, crisper, paint_over, resize
+from engines.branches import Portrait, resize
+from engines.network import Network, crisper, paint_over
 
 
 def test_at_its_own_resolution_painting_is_a_plain_blend() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from calibrate.tune import Tuned
-    from engines.network import Portrait
+    from engines.branches import Portrait
 
 METHODS = ("still", "coarse", "generator")
 

@@ -49,7 +49,7 @@ def build(
     if runtime not in _RUNTIMES:
         raise UserError(f"Only tensorrt engines are built ahead of time, not {runtime!r}.")
     weights = _weights_of(avatar) if avatar is not None else None
-    graph = load_model_of(tier, weights=weights, gpu=True).generator("f16")
+    graph = load_model_of(tier, weights=weights, largest="base").generator("f16")
     wanted = tuple(name.strip().upper() for name in targets.split(",") if name.strip())
     cache, module, screen = EngineCache(out), _RUNTIMES[runtime], console()
     for target in wanted or ("",):
