@@ -198,6 +198,8 @@ def random_network(tier: str, seed: int = 0) -> Network:
         for parameter in network.parameters():
             if not parameter.abs().max() > 1e-2:  # branches that start switched off
                 parameter.normal_(std=0.02)
+            # No two alike: the exporter would make one of them.
+            parameter.add_(torch.randn_like(parameter) * 0.01)
             parameter.copy_(parameter.half().float())
     return network
 
