@@ -25,7 +25,7 @@ class Recipe:
     stills_share: float = 0.15
     whole_every: int = 1
     """Every so many steps the whole picture is learned; in between the window around eyes and
-    mouth, which takes a large tier half of the time (see calibrate.near)."""
+    mouth, which takes half of the time (see calibrate.near)."""
     foreground_share: float = 0.35
     """Samples whose portrait shows no background of its own, as over a replaced background."""
     sources: int = 1

@@ -6,8 +6,9 @@
 # PACK comes from `python -m calibrate.pack pack`. Every tier trains in a process of its own, all
 # at once, since preparing samples takes longer than the small network. RUNS/TIER is a run's
 # folder: with a checkpoint in it the run goes on exactly; else it starts from the shipped weights
-# of its tier, or from those that were begun where there are none. OUT receives weights, log and preview of each tier. More options
-# of calibrate.train go into TRAIN_OPTIONS, for one tier into TRAIN_OPTIONS_small or _base.
+# of its tier. OUT receives weights, log and preview of each tier. More options of calibrate.train
+# go into TRAIN_OPTIONS, for one tier into TRAIN_OPTIONS_small or _base. `base` trains as one network
+# here; its members apart: `small` several times with seeds of their own, then calibrate.join.
 set -euo pipefail
 pack=$1 squeezenet=$2 runs=$3 out=$4 minutes=$5
 shift 5
@@ -20,13 +21,10 @@ workers=$((($(nproc) - $#) / ($# * gpus)))
 [ "$workers" -ge 1 ] || workers=1
 
 train() {
-    local tier=$1 port=$2 start=() run=$runs/$1 weights=engines/data/$1.safetensors
+    local tier=$1 port=$2 start=() run=$runs/$1
     local own=TRAIN_OPTIONS_$tier
     mkdir -p "$run"
-    if [ ! -f "$run/checkpoint.pt" ]; then
-        [ -f "$weights" ] || weights=calibrate/begun/$tier.safetensors
-        start=(--start-from "$weights")
-    fi
+    [ -f "$run/checkpoint.pt" ] || start=(--start-from "engines/data/$tier.safetensors")
     # shellcheck disable=SC2086  # options are words
     "$python" -m torch.distributed.run --nproc_per_node "$gpus" --master_port "$port" \
         -m calibrate.train --tier "$tier" --cache "$cache/train" --stills "$cache/portraits" \

@@ -15,13 +15,6 @@ from torch.nn import functional as F
 
 from engines.contract import CONTOURS_CHANNELS
 
-RESIDUAL_REACH = 0.06
-"""How far the learned residual may move a pixel, in half-widths of the picture."""
-
-GAIN = 2.0
-"""Most that the coarse motion may be multiplied by: 0 stays, 1 is the coarse motion itself, and
-more brings hair along that lies where the drawn motion already fades."""
-
 # Multiples of 16: CPUs and GPUs compute in such blocks, and would pad anything between.
 FEATURES = 48
 """Channels of the encoded portrait at 64 x 64, and of the motion branch there."""

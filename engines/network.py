@@ -25,19 +25,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engines.branches import (
-    GAIN,
-    RESIDUAL_REACH,
-    Encoder,
-    MotionBranch,
-    Portrait,
-    SynthesisBranch,
-    resize,
-    warp,
-)
+from engines.branches import Encoder, MotionBranch, Portrait, SynthesisBranch, resize, warp
 from engines.committee import EncoderCommittee, MotionCommittee, SynthesisCommittee
 from engines.contract import SpecMismatch
 from engines.weights import Weights, check_names
+
+RESIDUAL_REACH = 0.06
+"""How far the learned residual may move a pixel, in half-widths of the picture."""
+
+GAIN = 2.0
+"""Most that the coarse motion may be multiplied by: 0 stays, 1 is the coarse motion itself, and
+more brings hair along that lies where the drawn motion already fades."""
 
 CRISPER = (-0.0875, 0.1, 0.975, 0.1, -0.0875)
 """Taps along rows and columns over what is painted, before it is enlarged. Linear interpolation
@@ -47,7 +45,6 @@ pixel shuffle leaves combs on teeth."""
 
 PORTRAIT_TENSORS = ("portrait", "portrait_half", "features", "detail", "code")
 """Names of the per-portrait inputs, in graph order."""
-
 
 TIERS = {"small": 1, "base": 3}
 """Members of each tier's network. The larger tier is a committee of the smaller: what limits this

@@ -39,9 +39,10 @@ except RuntimeUnavailable as missing:
     pytest.skip(str(missing), allow_module_level=True)
 
 NO_WORK = ("signal", "wait")
-MOST_KERNELS = {"small": 54, "base": 58}
+MEMBERS = {"small": 1, "base": 3}
+MOST_KERNELS = {"small": 54, "base": 110}  # 43 and 94
 RUNTIME_FUNCTIONS = {"__myl_Resi"}  # enlarges the motion branch's features for the synthesis
-MOST_BYTES = {"small": 14_500_000, "base": 17_500_000}  # 13.9 and 16.6; 5 are sampling grids
+MOST_BYTES = {"small": 14_500_000, "base": 17_500_000}  # 13.9 and 16.8; 5 are sampling grids
 
 
 @pytest.fixture(scope="module", params=["small", "base"])
@@ -62,13 +63,13 @@ def engine(graph: Graph) -> BuiltEngine:
 def test_layers_are_fused_kernels_in_half_precision(engine: BuiltEngine, tier: str) -> None:
     kinds = Counter(layer.kind for layer in engine.layers)
     kernels = sum(n for kind, n in kinds.items() if kind not in NO_WORK)
-    assert kinds["correlation"] >= 20
+    assert kinds["correlation"] >= 20 * MEMBERS[tier]
     assert kernels <= MOST_KERNELS[tier], kinds
     functions = [layer.name for layer in engine.layers if layer.kind == "runtime_function"]
     assert {name.partition("_myl0")[0] for name in functions} <= RUNTIME_FUNCTIONS, functions
-    assert len(functions) <= 1
+    assert len(functions) <= MEMBERS[tier]
     convolutions = [x for x in engine.layers if x.name.startswith("node_conv2d")]
-    assert len(convolutions) >= 20
+    assert len(convolutions) >= 20 * MEMBERS[tier]
     for layer in convolutions:
         assert re.findall(r"Datatype: (\w+)", layer.outputs) == ["Half"], layer
         assert "NHWC" in layer.outputs, layer

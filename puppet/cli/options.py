@@ -77,8 +77,9 @@ TierOption: TypeAlias = Annotated[
     typer.Option(
         "--tier",
         metavar="NAME",
-        help="How much is computed: auto, small (the trained network), or coarse (the portrait is "
-        "only moved: quickest, without teeth and lids). 'puppet doctor' lists them.",
+        help="How much is computed: auto, base (three networks that decide together; auto on an "
+        "NVIDIA GPU), small (one of them), or coarse (the portrait is only moved: quickest, "
+        "without teeth and lids). 'puppet doctor' lists them.",
     ),
 ]
 ServerOption: TypeAlias = Annotated[
