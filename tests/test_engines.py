@@ -403,6 +403,17 @@ class TestChoice:
             choose_generator("coarse", require_gpu=True, cache=cache)
         assert "openvino on CPU: A GPU is required" in str(caught.value)
 
+    @pytest.mark.parametrize(("device", "tier"), [("cuda", "base"), ("directml", "small")])
+    def test_the_larger_network_is_for_graphics_cards(
+        self, device: str, tier: str, cache: EngineCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened: list[_Faulty] = []
+        way = replace(_faulty_way(["none"], opened), device=device, is_gpu=True)
+        monkeypatch.setattr("engines.runtimes.ways", lambda: (way,))
+        choice = choose_generator(precision="f32", cache=cache)
+        assert choice.generator is opened[0]
+        assert choice.generator.spec.tier == tier
+
     def test_unknown_names_list_the_known(self, cache: EngineCache) -> None:
         with pytest.raises(RuntimeUnavailable, match=r"Known: .*openvino on CPU"):
             choose_generator("coarse", runtime="tensorflow", cache=cache)
