@@ -23,8 +23,9 @@ from engines.network import TIERS, Network
 EMPHASIS = 1.08
 """By what a committee changes the warped portrait's colours more than the mean of its members.
 Chosen on the validation people (MODEL_CARD.md)."""
-_COLOURS = 12
-"""Of the painted channels, the first, see engines.network.painting_of."""
+_COLOURS = 3 * 4
+"""Of the painted channels, the first: red, green and blue of four pixels each, see
+engines.network.painting_of."""
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """A part of the picture learned for the whole: painted only where it is judged closely.
 
 The synthesis takes most of a step, and eyes and mouth, which most of the loss is about, lie in a
-quarter of the picture. What is painted there is what would be
-painted there of the whole, but for the outermost pixels, which are not judged.
+quarter of the picture. What is painted there is what would be painted there of the whole, but for
+the outermost pixels, which are not judged.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class SynthesisCommittee(nn.Module):
 
 
 def mean(said: Sequence[Tensor]) -> Tensor:
-    """Of tensors of one shape; added up one after the other, which every runtime fuses."""
+    """Of tensors of one shape."""
     total = said[0]
     for each in said[1:]:
         total = total + each

@@ -144,7 +144,7 @@ class Work:
         if not rate or takes_ms * rate <= 1000 or generator.spec.tier == COARSE:
             return
         if generator.spec.tier == "base":
-            remedy = "--tier small takes about a third."
+            remedy = "--tier small is quicker."
         elif generator.on_processor:
             remedy = "--tier coarse is quicker, without teeth and lids; so is a GPU."
         else:
